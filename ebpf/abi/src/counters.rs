@@ -1,0 +1,55 @@
+//! Kernel counters: one slot of the per-CPU array `COUNTERS` for each, read at scrape.
+
+macro_rules! counters {
+    ($($(#[$doc:meta])* $name:ident = $index:literal, $hook:literal, $outcome:literal;)*) => {
+        /// What the programs count.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u32)]
+        pub enum Counter { $($(#[$doc])* $name = $index,)* }
+
+        /// Hook and outcome of each counter, by its index: the labels of `weir_kernel_verdicts_total`.
+        pub const COUNTER_NAMES: &[(&str, &str)] = &[$(($hook, $outcome),)*];
+    };
+}
+
+counters! {
+    /// connect4/6 of an enrolled pod, to an address that takes no part.
+    ConnectPass = 0, "connect", "pass";
+    /// Straight to the server.
+    ConnectAllow = 1, "connect", "allow";
+    /// Refused.
+    ConnectDeny = 2, "connect", "deny";
+    /// To the engine.
+    ConnectL7 = 3, "connect", "l7";
+    /// A Service with nobody to connect to.
+    ConnectNoEndpoint = 4, "connect", "no_endpoint";
+    /// Refused because socket storage could not be had.
+    ConnectNoStorage = 5, "connect", "no_storage";
+    /// sk_lookup: the pod to itself, or the engine's own upstream connection.
+    LookupSelf = 6, "sk_lookup", "self";
+    /// Straight to the app.
+    LookupAllow = 7, "sk_lookup", "allow";
+    /// Refused.
+    LookupDeny = 8, "sk_lookup", "deny";
+    /// To the engine.
+    LookupL7 = 9, "sk_lookup", "l7";
+    /// For the engine, which is not there: refused.
+    LookupNoEngine = 10, "sk_lookup", "no_engine";
+    /// The SYN check: a connection that sk_lookup passed or steered.
+    SynPass = 11, "syn", "pass";
+    /// The SYN check refused what reached a socket all the same.
+    SynDeny = 12, "syn", "deny";
+    /// A captured connection noted for the engine.
+    SynOrigin = 13, "syn", "origin";
+    /// A captured connection that could not be noted; the engine will reset it.
+    SynNoOrigin = 14, "syn", "no_origin";
+    /// Events that found the ring buffer full.
+    EventLost = 15, "event", "lost";
+    /// Events over a pod's budget.
+    EventSuppressed = 16, "event", "suppressed";
+    /// getpeername, accept: the address that was asked for, or the real client's, was shown.
+    PeernameShown = 17, "getpeername", "shown";
+}
+
+/// How many counters there are: the size of `COUNTERS`.
+pub const COUNTERS: u32 = COUNTER_NAMES.len() as u32;

@@ -1,0 +1,407 @@
+//! The one place where kernel and user space agree.
+//!
+//! Every map key and value is a `#[repr(C)]` struct of plain integers without padding; meaning is added by
+//! newtypes in user space. This module also holds the only byte-order conversions: addresses are kept as
+//! the kernel keeps them (network order words), ports are always host order `u32`.
+//!
+//! Nobody owns state here. A change to any layout, map name or meaning raises [`ABI_VERSION`]: pinned maps of
+//! another version are never used again.
+#![no_std]
+
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+mod counters;
+pub use counters::{COUNTER_NAMES, COUNTERS, Counter};
+
+/// Version of every layout in this crate. Checked before pinned maps are used again.
+pub const ABI_VERSION: u32 = 1;
+
+/// TCP, as in the IP header and in `bpf_sock_addr.protocol`.
+pub const IPPROTO_TCP: u32 = 6;
+/// UDP. Only a key of the tables for now: datagrams are not judged yet.
+pub const IPPROTO_UDP: u32 = 17;
+/// Multipath TCP, as `bpf_sock_addr.protocol` shows it for a socket made with `IPPROTO_MPTCP`.
+pub const IPPROTO_MPTCP: u32 = 262;
+
+/// An IPv4 or IPv6 address: four words in network byte order, IPv4 as `::ffff:a.b.c.d` (RFC 4291, 2.5.5.2).
+///
+/// One form for IPv4, IPv6 and IPv4-mapped sockets, so that one table serves all three.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Addr(pub [u32; 4]);
+
+impl Addr {
+    /// No address (`::`).
+    pub const NONE: Addr = Addr([0; 4]);
+    /// The third word of an IPv4-mapped address, in network byte order.
+    pub const MAPPED: u32 = 0xffff_u32.to_be();
+
+    /// From the word that the kernel keeps for an IPv4 address (network byte order).
+    #[inline(always)]
+    pub const fn from_v4_word(word: u32) -> Addr {
+        Addr([0, 0, Addr::MAPPED, word])
+    }
+
+    /// True for an IPv4 address.
+    #[inline(always)]
+    pub const fn is_v4(&self) -> bool {
+        self.0[0] == 0 && self.0[1] == 0 && self.0[2] == Addr::MAPPED
+    }
+
+    /// True for `::`, which stands for "no address of this family".
+    #[inline(always)]
+    pub const fn is_none(&self) -> bool {
+        self.0[0] | self.0[1] | self.0[2] | self.0[3] == 0
+    }
+
+    /// True for 127.0.0.0/8, its mapped form, and `::1`.
+    #[inline(always)]
+    pub const fn is_loopback(&self) -> bool {
+        if self.is_v4() {
+            u32::from_be(self.0[3]) >> 24 == 127
+        } else {
+            self.0[0] | self.0[1] | self.0[2] == 0 && self.0[3] == 1u32.to_be()
+        }
+    }
+
+    /// From the standard library's address; a mapped IPv6 address becomes the IPv4 one.
+    pub const fn from_ip(ip: IpAddr) -> Addr {
+        match ip {
+            IpAddr::V4(v4) => Addr::from_v4_word(u32::from_ne_bytes(v4.octets())),
+            IpAddr::V6(v6) => {
+                let o = v6.octets();
+                Addr([
+                    u32::from_ne_bytes([o[0], o[1], o[2], o[3]]),
+                    u32::from_ne_bytes([o[4], o[5], o[6], o[7]]),
+                    u32::from_ne_bytes([o[8], o[9], o[10], o[11]]),
+                    u32::from_ne_bytes([o[12], o[13], o[14], o[15]]),
+                ])
+            }
+        }
+    }
+
+    /// To the standard library's address; a mapped address becomes IPv4.
+    pub const fn to_ip(&self) -> IpAddr {
+        if self.is_v4() {
+            return IpAddr::V4(Ipv4Addr::from_octets(self.0[3].to_ne_bytes()));
+        }
+        let mut octets = [0u8; 16];
+        let mut word = 0;
+        while word < 4 {
+            let bytes = self.0[word].to_ne_bytes();
+            let mut byte = 0;
+            while byte < 4 {
+                octets[word * 4 + byte] = bytes[byte];
+                byte += 1;
+            }
+            word += 1;
+        }
+        IpAddr::V6(Ipv6Addr::from_octets(octets))
+    }
+}
+
+/// Map `PODS`: network-namespace cookie → an enrolled pod of this node. What is not in it is not touched.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PodEntry {
+    /// The pod's identity (see [`PolicyKey`]).
+    pub identity: u64,
+    /// The pod's IPv4 address, mapped, or [`Addr::NONE`]. The engine listens on it.
+    pub ip4: Addr,
+    /// The pod's IPv6 address or [`Addr::NONE`].
+    pub ip6: Addr,
+    /// Port of the engine's listener for the pod's own connections, host order.
+    pub outbound_port: u32,
+    /// Port of the engine's listener for connections to the pod, host order.
+    pub inbound_port: u32,
+    /// `errno` of a refused `connect()`, positive.
+    pub errno: u32,
+    /// Nothing yet; 0.
+    pub flags: u32,
+}
+
+/// Map `PEERS`: address → who has it. All pods that are known, of this node and of others.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PeerEntry {
+    /// Identity of the pod that has the address.
+    pub identity: u64,
+    /// Its network-namespace cookie when it is an enrolled pod of this node, else 0.
+    pub cookie: u64,
+    /// [`PEER_ENFORCED`].
+    pub flags: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Who connects to this peer needs a grant. Without it the peer's namespace takes no part.
+pub const PEER_ENFORCED: u32 = 1;
+
+/// Map `POLICY`: what the kernel decides alone. No entry is a refusal.
+///
+/// The exact port is looked up first, then [`ANY_PORT`]. An exact entry is never stricter than the one for
+/// any port (the compiler sees to it), so the first hit is the answer.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PolicyKey {
+    /// Identity of the client; [`IDENTITY_UNKNOWN`] never has an entry.
+    pub src: u64,
+    /// Identity of the server.
+    pub dst: u64,
+    /// Port of the server's pod, host order, or [`ANY_PORT`].
+    pub port: u32,
+    /// [`IPPROTO_TCP`] or [`IPPROTO_UDP`].
+    pub proto: u32,
+}
+
+/// The port of an entry that holds for every port without one of its own.
+pub const ANY_PORT: u32 = 0;
+/// Nobody we know.
+pub const IDENTITY_UNKNOWN: u64 = 0;
+
+/// Value of `POLICY`: refuse. Same as no entry.
+pub const VERDICT_DENY: u32 = 1;
+/// Value of `POLICY`: let it pass, the engine never sees it.
+pub const VERDICT_ALLOW: u32 = 2;
+/// Value of `POLICY`: the engine decides.
+pub const VERDICT_L7: u32 = 3;
+/// Value of `POLICY`, kept free: HTTP judged in the kernel. Programs of this version treat it as L7.
+pub const VERDICT_HTTP: u32 = 4;
+
+/// Map `SERVICES`: a Service's address and port.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceKey {
+    /// ClusterIP.
+    pub addr: Addr,
+    /// Service port, host order.
+    pub port: u32,
+    /// [`IPPROTO_TCP`] or [`IPPROTO_UDP`].
+    pub proto: u32,
+}
+
+/// Value of `SERVICES`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServiceEntry {
+    /// The block of [`SlotKey`]s that holds the endpoints; a digest of its content, so that a changed Service
+    /// points to a new block and a lookup never mixes two states.
+    pub block: u64,
+    /// How many slots the block has. 0: nobody to connect to, which refuses unless [`SERVICE_L7`] is set.
+    pub slots: u32,
+    /// [`SERVICE_L7`].
+    pub flags: u32,
+}
+
+/// The engine picks the endpoint (an HTTP split, or a protocol that is only known from the bytes).
+pub const SERVICE_L7: u32 = 1;
+
+/// Map `SLOTS`: one column of a Service's alias table (Walker's method: constant time, exact weights).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SlotKey {
+    /// [`ServiceEntry::block`].
+    pub block: u64,
+    /// 0 to [`ServiceEntry::slots`] - 1.
+    pub slot: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Value of `SLOTS`: a random number below `threshold` (of 2^32) takes the first endpoint, else the second.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Slot {
+    /// The column's own endpoint.
+    pub addr: Addr,
+    /// The endpoint that fills the rest of the column.
+    pub alias_addr: Addr,
+    /// Port of `addr`, host order.
+    pub port: u32,
+    /// Port of `alias_addr`, host order.
+    pub alias_port: u32,
+    /// Share of the first endpoint in this column, of 2^32 - 1 (which means all of it).
+    pub threshold: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Socket storage `SOCKETS`, and the value of the maps inside `ORIGINS`: what Weir knows about one socket.
+///
+/// It dies with its socket, so no pod can push out another's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SocketMark {
+    /// [`ROLE_TRANSLATED`], [`ROLE_CAPTURED`]: the address that the application asked for.
+    /// [`ROLE_UPSTREAM`]: the real client's address, shown to the server; [`Addr::NONE`] shows nothing.
+    pub addr: Addr,
+    /// The port that goes with it, host order.
+    pub port: u32,
+    /// One of the `ROLE_…` values.
+    pub role: u32,
+}
+
+/// An application's socket, connected straight to an endpoint in place of a ClusterIP. Written by connect4/6.
+pub const ROLE_TRANSLATED: u32 = 1;
+/// An application's socket, connected to the engine. Written by connect4/6.
+pub const ROLE_CAPTURED: u32 = 2;
+/// The engine's socket towards a server. Written by the agent before it connects.
+pub const ROLE_UPSTREAM: u32 = 3;
+/// The engine's listener in a pod. Written by the agent before it listens; accepted sockets don't inherit it.
+pub const ROLE_LISTENER: u32 = 4;
+
+/// Key of the maps inside `ORIGINS` (outer key: network-namespace cookie): the client's port, host order, with
+/// [`ORIGIN_V6`] set for IPv6. There are 2^17 of them, so that an entry left behind is overwritten, never in the way.
+pub const ORIGIN_V6: u32 = 1 << 16;
+
+/// Key of `LISTENERS`, the socket hash that `sk_lookup` steers to.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ListenerKey {
+    /// Network-namespace cookie of the pod.
+    pub cookie: u64,
+    /// 4 or 6.
+    pub family: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Map `BUDGETS`: how many refusals a pod may still report in this window. Programs only ever change entries, the
+/// agent makes and removes them, so that one pod's flood can't hide another's refusals.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Budget {
+    /// Start of the window, nanoseconds of the monotonic clock.
+    pub window: u64,
+    /// Events sent in this window.
+    pub used: u32,
+    /// Events not sent since the last one that was.
+    pub suppressed: u32,
+}
+
+/// Events that one pod may send in a window of [`BUDGET_WINDOW_NS`].
+pub const BUDGET_EVENTS: u32 = 64;
+/// Length of a budget window.
+pub const BUDGET_WINDOW_NS: u64 = 1_000_000_000;
+
+/// Ring buffer `EVENTS`: one refusal.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// Identity of the client, [`IDENTITY_UNKNOWN`] for nobody we know.
+    pub src_identity: u64,
+    /// Identity of the server, [`IDENTITY_UNKNOWN`] where there is none (a Service without endpoints).
+    pub dst_identity: u64,
+    /// The client's address; for [`EVENT_CONNECT`] the pod's first address.
+    pub src: Addr,
+    /// The server's address.
+    pub dst: Addr,
+    /// The server's port, host order.
+    pub port: u32,
+    /// [`IPPROTO_TCP`] or [`IPPROTO_UDP`].
+    pub proto: u32,
+    /// `EVENT_…`.
+    pub kind: u32,
+    /// Refusals of the same pod since its last event that were counted and not sent.
+    pub suppressed: u32,
+}
+
+/// Refused at `connect()`, in the client's pod.
+pub const EVENT_CONNECT: u32 = 1;
+/// Refused on arrival, by `sk_lookup` in the server's pod.
+pub const EVENT_LOOKUP: u32 = 2;
+/// Refused on arrival, by the check of the SYN in front of the server's socket.
+pub const EVENT_SYN: u32 = 3;
+/// `connect()` to a Service that has nobody to connect to.
+pub const EVENT_NO_ENDPOINT: u32 = 4;
+
+/// Map `META`, one entry: what the pinned maps were made for.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Meta {
+    /// [`ABI_VERSION`] of the agent that made the maps.
+    pub abi_version: u32,
+    /// 0.
+    pub reserved: u32,
+    /// Digest of the map sizes, so that changed settings make new maps.
+    pub sizes: u64,
+}
+
+const _: () = {
+    assert!(size_of::<Addr>() == 16);
+    assert!(size_of::<PodEntry>() == 56);
+    assert!(size_of::<PeerEntry>() == 24);
+    assert!(size_of::<PolicyKey>() == 24);
+    assert!(size_of::<ServiceKey>() == 24);
+    assert!(size_of::<ServiceEntry>() == 16);
+    assert!(size_of::<SlotKey>() == 16);
+    assert!(size_of::<Slot>() == 48);
+    assert!(size_of::<SocketMark>() == 24);
+    assert!(size_of::<ListenerKey>() == 16);
+    assert!(size_of::<Budget>() == 16);
+    assert!(size_of::<Event>() == 64);
+    assert!(size_of::<Meta>() == 16);
+};
+
+/// Map keys and values for aya.
+#[cfg(feature = "user")]
+mod user {
+    macro_rules! pod {
+        ($($name:ident),*) => {$(
+            // SAFETY: `#[repr(C)]`, integers only, and the size assertions above leave no room for padding.
+            unsafe impl aya::Pod for crate::$name {}
+        )*};
+    }
+    pod!(
+        Addr,
+        PodEntry,
+        PeerEntry,
+        PolicyKey,
+        ServiceKey,
+        ServiceEntry,
+        SlotKey,
+        Slot,
+        SocketMark,
+        ListenerKey,
+        Budget,
+        Event,
+        Meta
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_round_trip() {
+        for text in ["10.1.2.3", "127.0.0.1", "fd00::1", "2001:db8:1:2:3:4:5:6", "::1"] {
+            let ip: IpAddr = text.parse().unwrap();
+            assert_eq!(Addr::from_ip(ip).to_ip(), ip);
+        }
+        let mapped: IpAddr = "::ffff:10.1.2.3".parse().unwrap();
+        assert_eq!(Addr::from_ip(mapped).to_ip(), "10.1.2.3".parse::<IpAddr>().unwrap());
+    }
+
+    #[test]
+    fn a_v4_word_is_what_the_kernel_keeps() {
+        let addr = Addr::from_v4_word(u32::from_ne_bytes([10, 1, 2, 3]));
+        assert_eq!(addr.to_ip(), "10.1.2.3".parse::<IpAddr>().unwrap());
+        assert!(addr.is_v4());
+    }
+
+    #[test]
+    fn loopback_is_all_of_its_forms() {
+        for (text, expected) in [
+            ("127.0.0.1", true),
+            ("127.255.0.9", true),
+            ("::ffff:127.0.0.1", true),
+            ("::1", true),
+            ("128.0.0.1", false),
+            ("::2", false),
+            ("fd7f::1", false),
+        ] {
+            assert_eq!(Addr::from_ip(text.parse().unwrap()).is_loopback(), expected, "{text}");
+        }
+    }
+}
