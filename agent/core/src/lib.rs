@@ -1,1 +1,7 @@
-//! Weir core.
+//! Weir's pure core: objects in, a plan out, and the evaluators that engine and command line share.
+//!
+//! Nothing here does I/O, reads a clock or knows tokio, kube or aya. What comes from outside is an argument.
+
+pub mod finding;
+pub mod identity;
+pub mod model;

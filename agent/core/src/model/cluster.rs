@@ -1,0 +1,150 @@
+//! Kubernetes' own objects, as far as policy needs them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use super::Key;
+
+/// What the label `weir.dev/mode` of a namespace asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Not labelled: pods are left alone.
+    Off,
+    /// Default deny. Also the answer to a value that is not known.
+    Enforce,
+}
+
+/// A namespace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Namespace {
+    /// Name.
+    pub name: String,
+    /// Whether its pods take part.
+    pub mode: Mode,
+    /// The value of `weir.dev/mode` where it is none that is known; [`Namespace::mode`] is then `Enforce`.
+    pub unknown_mode: Option<String>,
+}
+
+/// A service account: an identity that exists. Pods and targets may name one that does not.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceAccount {
+    /// Namespace and name.
+    pub key: Key,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pod {
+    /// Namespace and name.
+    pub key: Key,
+    /// `metadata.uid`, empty where the source has none.
+    pub uid: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// `spec.nodeName`, empty while not scheduled.
+    pub node: String,
+    /// `spec.serviceAccountName`, `default` where absent.
+    pub account: String,
+    /// `status.podIPs` (or `podIP`), in order, without repeats.
+    pub ips: Vec<IpAddr>,
+    /// `spec.containers[].ports`.
+    pub ports: Vec<ContainerPort>,
+    /// `spec.hostNetwork`: the pod has the node's addresses and namespace; it is never captured and has no identity by address.
+    pub host_network: bool,
+    /// Annotation `weir.dev/netns`: path of the pod's network namespace.
+    pub netns: Option<String>,
+    /// Condition `Ready`, true where there are no conditions.
+    pub ready: bool,
+    /// `status.phase` is `Succeeded` or `Failed`, or the pod is gone: it has no addresses any more.
+    pub finished: bool,
+}
+
+/// A declared port of a container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerPort {
+    /// Name, where it has one.
+    pub name: Option<String>,
+    /// Number.
+    pub port: u16,
+    /// Protocol.
+    pub transport: Transport,
+}
+
+/// `protocol` of a port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Transport {
+    Tcp,
+    Udp,
+    Sctp,
+}
+
+/// A Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    /// Namespace and name.
+    pub key: Key,
+    /// `spec.clusterIPs` (or `clusterIP`); empty for a headless Service.
+    pub cluster_ips: Vec<IpAddr>,
+    /// `spec.selector`; `None` where endpoints are only given by EndpointSlices.
+    pub selector: Option<BTreeMap<String, String>>,
+    /// `spec.ports`.
+    pub ports: Vec<ServicePort>,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServicePort {
+    /// Name, empty for the only port of a Service.
+    pub name: String,
+    /// Number.
+    pub port: u16,
+    /// Where it leads.
+    pub target_port: TargetPort,
+    /// Protocol.
+    pub transport: Transport,
+    /// `appProtocol`.
+    pub app_protocol: Option<String>,
+}
+
+/// `targetPort`: a number, or the name of a container's port, which each pod resolves by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetPort {
+    /// A number; a Service port without `targetPort` has its own.
+    Number(u16),
+    /// A name.
+    Name(String),
+}
+
+/// An EndpointSlice (discovery.k8s.io/v1).
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointSlice {
+    /// Namespace and name.
+    pub key: Key,
+    /// Label `kubernetes.io/service-name`.
+    pub service: String,
+    /// Endpoints.
+    pub endpoints: Vec<Endpoint>,
+    /// Ports, valid for each endpoint.
+    pub ports: Vec<EndpointPort>,
+}
+
+/// One endpoint of a slice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Endpoint {
+    /// Addresses.
+    pub addresses: Vec<IpAddr>,
+    /// Condition `ready`, true where absent.
+    pub ready: bool,
+}
+
+/// One port of a slice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EndpointPort {
+    /// The Service port's name.
+    pub name: String,
+    /// The port of the endpoint.
+    pub port: u16,
+    /// Protocol.
+    pub transport: Transport,
+}
