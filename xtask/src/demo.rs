@@ -1,0 +1,27 @@
+//! `cargo xtask demo`: set-up, build, then the demo itself in place of this process.
+
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt;
+
+use anyhow::{Context, Result};
+
+use crate::run::Run;
+use crate::{build, paths, preflight, setup};
+
+/// Becomes the demo, so that Ctrl-C and every other signal reach it and it can clean up. Returns only with an error.
+pub fn run(args: &[OsString]) -> Result<()> {
+    preflight::check()?;
+    setup::run()?;
+    build::run(false)?;
+    Run::cargo()
+        .dir(&paths::root())
+        .args(["build", "--release", "--package", "weir-tests", "--bin", "weir-demo"])
+        .show()
+        .context("the demo did not build")?;
+    let demo = Run::new(paths::release("weir-demo"))
+        .args(args)
+        .env("WEIR_BIN", paths::release("weir"));
+    let line = demo.line();
+    let error = demo.into_command().exec();
+    Err(error).context(line)
+}
