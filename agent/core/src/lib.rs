@@ -2,6 +2,7 @@
 //!
 //! Nothing here does I/O, reads a clock or knows tokio, kube or aya. What comes from outside is an argument.
 
+pub mod convert;
 pub mod finding;
 pub mod identity;
 pub mod model;

@@ -116,7 +116,7 @@ impl fmt::Display for ObjectRef {
 }
 
 /// Any object, converted.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 #[allow(missing_docs, reason = "the names are Kubernetes' and SMI's own")]
 pub enum Object {
     Namespace(Namespace),

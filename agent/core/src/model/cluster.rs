@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::Key;
 
 /// What the label `weir.dev/mode` of a namespace asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum Mode {
     /// Not labelled: pods are left alone.
     Off,
@@ -15,7 +15,7 @@ pub enum Mode {
 }
 
 /// A namespace.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Namespace {
     /// Name.
     pub name: String,
@@ -26,14 +26,14 @@ pub struct Namespace {
 }
 
 /// A service account: an identity that exists. Pods and targets may name one that does not.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ServiceAccount {
     /// Namespace and name.
     pub key: Key,
 }
 
 /// A pod.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Pod {
     /// Namespace and name.
     pub key: Key,
@@ -60,7 +60,7 @@ pub struct Pod {
 }
 
 /// A declared port of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct ContainerPort {
     /// Name, where it has one.
     pub name: Option<String>,
@@ -71,7 +71,7 @@ pub struct ContainerPort {
 }
 
 /// `protocol` of a port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[allow(missing_docs, reason = "the names say it")]
 pub enum Transport {
     Tcp,
@@ -80,7 +80,7 @@ pub enum Transport {
 }
 
 /// A Service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Service {
     /// Namespace and name.
     pub key: Key,
@@ -93,7 +93,7 @@ pub struct Service {
 }
 
 /// A port of a Service.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct ServicePort {
     /// Name, empty for the only port of a Service.
     pub name: String,
@@ -108,7 +108,7 @@ pub struct ServicePort {
 }
 
 /// `targetPort`: a number, or the name of a container's port, which each pod resolves by itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub enum TargetPort {
     /// A number; a Service port without `targetPort` has its own.
     Number(u16),
@@ -117,7 +117,7 @@ pub enum TargetPort {
 }
 
 /// An EndpointSlice (discovery.k8s.io/v1).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct EndpointSlice {
     /// Namespace and name.
     pub key: Key,
@@ -130,7 +130,7 @@ pub struct EndpointSlice {
 }
 
 /// One endpoint of a slice.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Endpoint {
     /// Addresses.
     pub addresses: Vec<IpAddr>,
@@ -139,7 +139,7 @@ pub struct Endpoint {
 }
 
 /// One port of a slice.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct EndpointPort {
     /// The Service port's name.
     pub name: String,

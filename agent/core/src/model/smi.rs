@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Key;
 
 /// Who a TrafficTarget speaks of.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum Subject {
     /// `kind: ServiceAccount`.
     ServiceAccount(Key),
@@ -14,7 +14,7 @@ pub enum Subject {
 }
 
 /// access.smi-spec.io TrafficTarget: sources may reach the destination by the rules.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TrafficTarget {
     /// Namespace and name.
     pub key: Key,
@@ -29,7 +29,7 @@ pub struct TrafficTarget {
 }
 
 /// `destination.port`: a number, or the name of a container's port.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 pub enum TargetPortRef {
     /// A number, given as number or as string.
     Number(u16),
@@ -38,7 +38,7 @@ pub enum TargetPortRef {
 }
 
 /// One of `spec.rules` (v1alpha1: `specs`).
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TargetRule {
     /// What kind of route.
     pub kind: RuleKind,
@@ -49,7 +49,7 @@ pub struct TargetRule {
 }
 
 /// Kind of a rule's route.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[allow(missing_docs, reason = "the names are SMI's own")]
 pub enum RuleKind {
     HttpRouteGroup,
@@ -60,7 +60,7 @@ pub enum RuleKind {
 }
 
 /// access.smi-spec.io IdentityBinding v1alpha4: pods of its own namespace, by label or by account, OR'd.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct IdentityBinding {
     /// Namespace and name.
     pub key: Key,
@@ -69,7 +69,7 @@ pub struct IdentityBinding {
 }
 
 /// One way to bind a pod.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub enum BindingScheme {
     /// `podLabelSelector.matchLabels`: all of them must be there. An empty map binds nothing.
     PodLabels(BTreeMap<String, String>),
@@ -80,7 +80,7 @@ pub enum BindingScheme {
 }
 
 /// specs.smi-spec.io HTTPRouteGroup.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct HttpRouteGroup {
     /// Namespace and name.
     pub key: Key,
@@ -102,7 +102,7 @@ pub struct HttpMatch {
 }
 
 /// specs.smi-spec.io TCPRoute or UDPRoute.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct PortRoute {
     /// Namespace and name.
     pub key: Key,
@@ -111,7 +111,7 @@ pub struct PortRoute {
 }
 
 /// split.smi-spec.io TrafficSplit.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct TrafficSplit {
     /// Namespace and name.
     pub key: Key,
@@ -126,7 +126,7 @@ pub struct TrafficSplit {
 }
 
 /// A backend of a split.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct SplitBackend {
     /// Service of the split's namespace.
     pub service: String,
@@ -135,7 +135,7 @@ pub struct SplitBackend {
 }
 
 /// `matches[]` of a split.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct RouteRef {
     /// `kind`, which has to be HTTPRouteGroup.
     pub kind: RuleKind,
