@@ -4,17 +4,20 @@
 //! file per command; each says what it does while it does it, and stops at the first thing that is not as it should be.
 
 use std::ffi::OsString;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 mod build;
 mod demo;
+mod kernels;
 mod lint;
 mod paths;
 mod preflight;
 mod run;
 mod setup;
+mod test;
 
 /// Weir's set-up, build, tests and demo.
 #[derive(Parser)]
@@ -43,6 +46,19 @@ enum Command {
     },
     /// Run rustfmt, clippy with warnings denied (eBPF programs too) and the documentation build
     Lint,
+    /// Set up, build, and run every test: without root, with root and the kernel, and on other kernels
+    Test {
+        /// Only tests whose names contain one of these; `kernels` is the virtual machines
+        filters: Vec<String>,
+    },
+    /// Boot other kernels in virtual machines, load every program and run a smoke test on each
+    Kernels {
+        /// Which: 6.1, 6.12, 6.18 or newest; all where none is named
+        versions: Vec<String>,
+        /// Look for newer packages of these kernels
+        #[arg(long)]
+        refresh: bool,
+    },
     /// Set up, build, and run the demo; arguments go to it (try `--help` or `--keep`)
     #[command(disable_help_flag = true)]
     Demo {
@@ -58,19 +74,27 @@ Examples:
   cargo xtask build               target/release/weir with the eBPF object inside
   cargo xtask build --ebpf-only   only target/bpf/weir.o
   cargo xtask lint                what has to be clean before a commit
+  cargo xtask test                every test; the last line is their sum
+  cargo xtask test split          tests whose names contain `split`
+  cargo xtask kernels 6.1 newest  the smoke test on two kernels
   cargo xtask demo --keep         the demo; its playground stays up
 
 CARGO_TARGET_DIR is honoured: everything named target/ here lies there then.";
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     match Cli::parse().command {
         Command::Setup { kernels } => {
             setup::run()?;
-            if kernels { setup::kernels() } else { Ok(()) }
+            if kernels {
+                setup::kernels()?;
+            }
         }
-        Command::Build { ebpf_only: true, .. } => build::object(setup::build()?),
-        Command::Build { debug, .. } => build::run(debug),
-        Command::Lint => lint::run(),
-        Command::Demo { args } => demo::run(&args),
+        Command::Build { ebpf_only: true, .. } => build::object(setup::build()?)?,
+        Command::Build { debug, .. } => build::run(debug)?,
+        Command::Lint => lint::run()?,
+        Command::Test { filters } => return test::run(&filters),
+        Command::Kernels { versions, refresh } => kernels::run(&versions, refresh)?,
+        Command::Demo { args } => demo::run(&args)?,
     }
+    Ok(ExitCode::SUCCESS)
 }

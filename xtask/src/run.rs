@@ -75,7 +75,12 @@ impl Run {
     /// Runs it silently and gives back what it wrote to standard output.
     pub fn read(self) -> Result<String> {
         let line = self.line();
-        String::from_utf8(self.output()?.stdout).with_context(|| format!("{line}: output is not UTF-8"))
+        String::from_utf8(self.read_bytes()?).with_context(|| format!("{line}: output is not UTF-8"))
+    }
+
+    /// As [`Run::read`], for output that is not text.
+    pub fn read_bytes(self) -> Result<Vec<u8>> {
+        Ok(self.output()?.stdout)
     }
 
     /// The command itself, for callers that read its output while it runs or become it.
@@ -90,7 +95,7 @@ impl Run {
     }
 
     /// The error for a command that could not even start, with the likely cause.
-    pub fn not_started(&self, error: &io::Error) -> anyhow::Error {
+    fn not_started(&self, error: &io::Error) -> anyhow::Error {
         let cause = match error.kind() {
             io::ErrorKind::NotFound => "is it installed?",
             io::ErrorKind::PermissionDenied => "is it executable for this user?",

@@ -1,0 +1,235 @@
+//! What the machines said, and the table of it.
+//!
+//! The guest's words on the console, one a line: `KM-RELEASE uname`, `KM-CHECK ok NAME`, `KM-CHECK fail NAME: why`, and
+//! at the end `KM-RC code`. A console without the last line is no result, whatever else it says.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One check in the guest.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Check {
+    name: String,
+    /// Why it failed, if it did.
+    fault: Option<String>,
+}
+
+/// What became of one kernel.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The guest ran to its end.
+    Ran {
+        /// `uname -r` of the guest.
+        release: String,
+        /// Exit code of the smoke test.
+        code: i32,
+        /// All that it checked.
+        checks: Vec<Check>,
+    },
+    /// No attempt came to its end: nothing is known about this kernel.
+    NoResult {
+        /// How often it was tried.
+        attempts: u32,
+        /// The last console.
+        log: PathBuf,
+    },
+    /// It could not be tried on this machine, because of this.
+    Skipped(String),
+}
+
+/// A kernel and what became of it.
+pub struct Verdict {
+    /// Its name in the matrix.
+    pub name: &'static str,
+    /// What became of it.
+    pub outcome: Outcome,
+    /// How long it took, all attempts together.
+    pub time: Duration,
+}
+
+impl Outcome {
+    /// Reads a console. None where the guest did not come to its end.
+    pub fn of_console(console: &str) -> Option<Outcome> {
+        let (mut release, mut checks, mut code) = (String::new(), Vec::new(), None);
+        for line in console.lines().map(str::trim) {
+            if let Some(text) = line.strip_prefix("KM-RELEASE ") {
+                release = text.to_owned();
+            } else if let Some(name) = line.strip_prefix("KM-CHECK ok ") {
+                checks.push(Check {
+                    name: name.to_owned(),
+                    fault: None,
+                });
+            } else if let Some(text) = line.strip_prefix("KM-CHECK fail ") {
+                let (name, fault) = text.split_once(": ").unwrap_or((text, ""));
+                checks.push(Check {
+                    name: name.to_owned(),
+                    fault: Some(fault.to_owned()),
+                });
+            } else if let Some(text) = line.strip_prefix("KM-RC ") {
+                code = text.parse().ok();
+            }
+        }
+        Some(Outcome::Ran {
+            release,
+            code: code?,
+            checks,
+        })
+    }
+}
+
+impl Verdict {
+    /// A kernel that was not tried.
+    pub fn skipped(name: &'static str, reason: String) -> Verdict {
+        Verdict {
+            name,
+            outcome: Outcome::Skipped(reason),
+            time: Duration::ZERO,
+        }
+    }
+
+    /// Checks that held.
+    pub fn passed(&self) -> u64 {
+        self.checks().iter().filter(|check| check.fault.is_none()).count() as u64
+    }
+
+    /// Checks that did not hold; one where the guest failed otherwise, or came to no result.
+    pub fn failed(&self) -> u64 {
+        let failed = self.checks().len() as u64 - self.passed();
+        match &self.outcome {
+            Outcome::Ran { code: 0, checks, .. } if !checks.is_empty() => failed,
+            Outcome::Ran { .. } => failed.max(1),
+            Outcome::NoResult { .. } => 1,
+            Outcome::Skipped(_) => 0,
+        }
+    }
+
+    fn checks(&self) -> &[Check] {
+        match &self.outcome {
+            Outcome::Ran { checks, .. } => checks,
+            _ => &[],
+        }
+    }
+
+    /// The kernel's own name for itself where it is known.
+    fn release(&self) -> &str {
+        match &self.outcome {
+            Outcome::Ran { release, .. } => release,
+            _ => self.name,
+        }
+    }
+
+    fn cell(&self, name: &str) -> &'static str {
+        match (&self.outcome, self.checks().iter().find(|check| check.name == name)) {
+            (_, Some(Check { fault: None, .. })) => "yes",
+            (_, Some(_)) => "**no**",
+            (Outcome::Ran { .. }, None) => "not reached",
+            (Outcome::NoResult { .. }, None) => "no result",
+            (Outcome::Skipped(_), None) => "skipped",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Verdict { name, outcome, time } = self;
+        match outcome {
+            Outcome::Ran { release, code, .. } => {
+                let seconds = time.as_secs_f32();
+                write!(
+                    f,
+                    "{name} ({release}): {} passed, {} failed, {seconds:.1} s",
+                    self.passed(),
+                    self.failed()
+                )?;
+                if *code != 0 {
+                    write!(f, ", exit code {code}")?;
+                }
+                for check in self.checks() {
+                    if let Check {
+                        name,
+                        fault: Some(fault),
+                    } = check
+                    {
+                        write!(f, "\n  {name}: {fault}")?;
+                    }
+                }
+                Ok(())
+            }
+            Outcome::NoResult { attempts, log } => {
+                write!(
+                    f,
+                    "{name}: no result in {attempts} attempts, the last console is in {}",
+                    log.display()
+                )
+            }
+            Outcome::Skipped(reason) => write!(f, "{name}: skipped, because {reason}"),
+        }
+    }
+}
+
+/// One row per check in the order of the first kernel that ran, one column per kernel.
+pub fn markdown(verdicts: &[Verdict]) -> String {
+    let mut rows: Vec<&str> = Vec::new();
+    for check in verdicts.iter().flat_map(Verdict::checks) {
+        if !rows.contains(&check.name.as_str()) {
+            rows.push(&check.name);
+        }
+    }
+    let line = |first: &str, cells: Vec<&str>| format!("| {first} | {} |\n", cells.join(" | "));
+    let mut text = line("", verdicts.iter().map(Verdict::release).collect());
+    text += &line("---", vec!["---"; verdicts.len()]);
+    for row in rows {
+        text += &line(row, verdicts.iter().map(|verdict| verdict.cell(row)).collect());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CONSOLE: &str = "noise\r\nKM-RELEASE 6.1.0\r\nKM-CHECK ok a\r\nKM-CHECK fail b c: why: so\r\n";
+
+    #[test]
+    fn a_console_without_an_end_is_no_result() {
+        assert_eq!(Outcome::of_console(CONSOLE), None);
+        assert_eq!(Outcome::of_console("KM-RC \r\n"), None);
+    }
+
+    #[test]
+    fn a_failed_check_fails_the_kernel_and_shows_its_reason() {
+        let outcome = Outcome::of_console(&format!("{CONSOLE}KM-RC 1\r\n")).unwrap();
+        let verdict = Verdict {
+            name: "6.1",
+            outcome,
+            time: Duration::from_secs(2),
+        };
+        assert_eq!((verdict.passed(), verdict.failed()), (1, 1));
+        assert!(verdict.to_string().contains("b c: why: so"));
+        assert!(markdown(&[verdict]).contains("| b c | **no** |"));
+    }
+
+    #[test]
+    fn a_guest_that_checks_nothing_or_ends_badly_does_not_pass() {
+        for console in ["KM-RC 0\n", "KM-CHECK ok a\nKM-RC 3\n"] {
+            let outcome = Outcome::of_console(console).unwrap();
+            assert_eq!(
+                Verdict {
+                    name: "6.1",
+                    outcome,
+                    time: Duration::ZERO
+                }
+                .failed(),
+                1
+            );
+        }
+    }
+
+    #[test]
+    fn a_skipped_kernel_neither_passes_nor_fails() {
+        let verdict = Verdict::skipped("6.1", "there is no qemu".into());
+        assert_eq!((verdict.passed(), verdict.failed()), (0, 0));
+        assert_eq!(verdict.to_string(), "6.1: skipped, because there is no qemu");
+    }
+}
