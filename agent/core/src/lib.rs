@@ -3,6 +3,11 @@
 //! Nothing here does I/O, reads a clock or knows tokio, kube or aya. What comes from outside is an argument.
 
 pub mod convert;
+pub mod detect;
 pub mod finding;
+pub mod http1;
 pub mod identity;
+pub mod matcher;
 pub mod model;
+pub mod path;
+pub mod pick;
