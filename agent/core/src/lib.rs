@@ -2,12 +2,18 @@
 //!
 //! Nothing here does I/O, reads a clock or knows tokio, kube or aya. What comes from outside is an argument.
 
+pub mod compile;
 pub mod convert;
 pub mod detect;
+pub mod diff;
 pub mod finding;
 pub mod http1;
 pub mod identity;
+pub mod index;
 pub mod matcher;
 pub mod model;
 pub mod path;
 pub mod pick;
+pub mod plan;
+pub mod policy;
+pub mod snapshot;

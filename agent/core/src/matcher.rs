@@ -78,6 +78,11 @@ impl RouteSet {
         self.routes.is_empty()
     }
 
+    /// What the set was made of, in order.
+    pub fn specs(&self) -> impl Iterator<Item = &MatchSpec> {
+        self.routes.iter().map(|route| &route.spec)
+    }
+
     /// The index of the first spec that `request` meets.
     pub fn find(&self, request: &impl RequestView) -> Option<usize> {
         self.find_where(request, |_| true)

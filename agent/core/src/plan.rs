@@ -25,7 +25,7 @@ pub struct Settings {
 }
 
 /// The whole of it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Counts plans of this process.
     pub generation: u64,

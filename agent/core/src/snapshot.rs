@@ -12,7 +12,7 @@ use crate::matcher::RouteSet;
 use crate::model::Key;
 
 /// Everything that the engine decides by.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Counts plans; the engine judges open connections again when it changes.
     pub generation: u64,
@@ -62,7 +62,7 @@ pub enum PortProtocol {
 }
 
 /// A Service port that clients connect to, and where that leads.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Root {
     /// The Service.
     pub service: Key,
@@ -74,13 +74,23 @@ pub struct Root {
     pub routes: Vec<SplitRoute>,
 }
 
+impl Root {
+    /// Whether the engine picks the endpoint: a split is in force, and its requests are HTTP or may be. Otherwise the
+    /// kernel picks one when the client connects.
+    pub fn engine_picks(&self) -> bool {
+        let split = self.routes.iter().any(|route| route.split.is_some());
+        let by_request = self.routes.iter().any(|route| route.matches.is_some());
+        by_request || split && self.protocol != PortProtocol::Tcp
+    }
+}
+
 /// One way for requests to a root.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct SplitRoute {
     /// The TrafficSplit; `None` for the Service's own endpoints.
     pub split: Option<Key>,
     /// Requests that take it; `None`: all.
-    pub matches: Option<Arc<RouteSet>>,
+    pub matches: Option<Arc<HttpRoutes>>,
     /// Where to, with weight and at least one endpoint each. Empty: 503, for TCP a reset.
     pub backends: Vec<Backend>,
 }
@@ -111,21 +121,21 @@ pub struct Grant {
     /// Pod ports it holds for.
     pub ports: Ports,
     /// `None`: any bytes (TCPRoute alone). `Some`: HTTP requests that match (HTTPRouteGroup, with or without TCPRoute).
-    pub http: Option<Arc<HttpGrant>>,
+    pub http: Option<Arc<HttpRoutes>>,
 }
 
-/// HTTP routes of one TrafficTarget, compiled together.
+/// HTTP matches of one TrafficTarget or TrafficSplit, compiled together. At least one of them can match.
 #[derive(Debug)]
-pub struct HttpGrant {
+pub struct HttpRoutes {
     /// The matches; indices are those of `names`.
     pub routes: RouteSet,
     /// HTTPRouteGroup and match name of each.
     pub names: Vec<(Arc<str>, Arc<str>)>,
 }
 
-impl PartialEq for HttpGrant {
-    fn eq(&self, other: &HttpGrant) -> bool {
-        self.names == other.names && self.routes.specs() == other.routes.specs()
+impl PartialEq for HttpRoutes {
+    fn eq(&self, other: &HttpRoutes) -> bool {
+        self.names == other.names && self.routes.specs().eq(other.routes.specs())
     }
 }
 

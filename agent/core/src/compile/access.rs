@@ -1,0 +1,298 @@
+//! TrafficTargets to what each pair of identities may do.
+//!
+//! Bias: an allow-list read strictly. A rule that can't be understood never leaves a wider one behind: what stands
+//! beside it in the same target may have been meant to be narrowed by it. semantics: Access 1 to 10.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+
+use super::members::Members;
+use super::routes::{Routes, Selection};
+use crate::finding::Finding;
+use crate::identity::{Identity, IdentityInfo};
+use crate::index::Index;
+use crate::model::{Key, Kind, ObjectRef, PortRoute, RuleKind, Subject, TargetPortRef, TargetRule, TrafficTarget};
+use crate::snapshot::{Grant, HttpRoutes, PairAccess, Ports};
+
+/// A target that may grant something: it has a destination of its own namespace, sources and rules.
+pub(super) struct LiveTarget<'i> {
+    pub(super) target: &'i TrafficTarget,
+    pub(super) destination: &'i Subject,
+}
+
+/// Targets that may grant something, by name. Access 9 and 10.
+pub(super) fn live_targets<'i>(index: &'i Index, findings: &mut Vec<Finding>) -> Vec<LiveTarget<'i>> {
+    index
+        .targets
+        .values()
+        .filter_map(|target| live_target(target, findings))
+        .collect()
+}
+
+fn live_target<'i>(target: &'i TrafficTarget, findings: &mut Vec<Finding>) -> Option<LiveTarget<'i>> {
+    let object = target_ref(target);
+    let namespace = &target.key.namespace;
+    let mut refuse = |field: &str, message: String, hint: String| {
+        findings.push(Finding::error(&object, field, message).hint(hint));
+    };
+    let Some(destination) = &target.destination else {
+        let hint = "name the ServiceAccount of the pods that are called";
+        refuse(
+            "spec.destination",
+            "a target without a destination grants nothing".into(),
+            hint.into(),
+        );
+        return None;
+    };
+    let (Subject::ServiceAccount(key) | Subject::IdentityBinding(key)) = destination;
+    if key.namespace != *namespace {
+        let message = format!(
+            "the destination is in namespace {}, the target in {namespace}: it grants nothing",
+            key.namespace
+        );
+        refuse(
+            "spec.destination.namespace",
+            message,
+            format!("put the target into namespace {}", key.namespace),
+        );
+        return None;
+    }
+    if target.rules.is_empty() {
+        let hint = "name a TCPRoute for any bytes, an HTTPRouteGroup for HTTP";
+        refuse(
+            "spec.rules",
+            "a target without rules grants nothing".into(),
+            hint.into(),
+        );
+        return None;
+    }
+    if target.sources.is_empty() {
+        let hint = "name the ServiceAccount of the pods that call";
+        refuse(
+            "spec.sources",
+            "a target without sources grants nothing".into(),
+            hint.into(),
+        );
+        return None;
+    }
+    Some(LiveTarget { target, destination })
+}
+
+/// What each pair may do, for the pairs that `relevant` names.
+pub(super) fn pairs(
+    index: &Index,
+    targets: &[LiveTarget<'_>],
+    members: &Members<'_>,
+    relevant: &Relevant,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<(Identity, Identity), Arc<PairAccess>> {
+    let mut routes = Routes::new(index);
+    let mut pairs: BTreeMap<(Identity, Identity), PairAccess> = BTreeMap::new();
+    for live in targets {
+        let target = live.target;
+        report_subjects(index, live, members, findings);
+        let Some(granted) = granted(index, target, &mut routes, findings) else {
+            continue;
+        };
+        let sources: BTreeSet<Identity> = target.sources.iter().flat_map(|source| members.of(source)).collect();
+        let mut narrowed_to_nothing = target.port.is_some();
+        let destinations = members.of(live.destination);
+        for &dst in &destinations {
+            let Some(info) = relevant.infos.get(&dst) else { continue };
+            let ports = narrow(&granted.ports, target.port.as_ref(), info);
+            if ports == Ports::Only(vec![]) {
+                continue;
+            }
+            narrowed_to_nothing = false;
+            for src in sources.iter().filter(|src| relevant.pair(**src, dst)) {
+                pairs.entry((*src, dst)).or_default().grants.push(Grant {
+                    target: target.key.clone(),
+                    ports: ports.clone(),
+                    http: granted.http.clone(),
+                });
+            }
+        }
+        if narrowed_to_nothing && !destinations.is_empty() {
+            let message = "no rule of this target holds for this port on any destination pod: it grants nothing";
+            let finding = Finding::error(&target_ref(target), "spec.destination.port", message);
+            findings.push(finding.hint("it narrows the rules to one pod port (a number, or a container port's name)"));
+        }
+    }
+    pairs
+        .into_iter()
+        .map(|(pair, access)| (pair, Arc::new(access)))
+        .collect()
+}
+
+/// Which pairs a plan holds: the destination is enforced, and one side is enrolled on this node. Others are decided on
+/// other nodes, or not at all.
+pub(super) struct Relevant {
+    /// Identities of enrolled pods of this node.
+    pub(super) local: HashSet<Identity>,
+    /// Identities of pods whose namespace is enrolled.
+    pub(super) enforced: HashSet<Identity>,
+    /// What all identities stand for.
+    pub(super) infos: BTreeMap<Identity, Arc<IdentityInfo>>,
+}
+
+impl Relevant {
+    fn pair(&self, src: Identity, dst: Identity) -> bool {
+        self.enforced.contains(&dst) && (self.local.contains(&src) || self.local.contains(&dst))
+    }
+}
+
+/// What a target's rules come to, before its port narrows them.
+struct Granted {
+    ports: Ports,
+    http: Option<Arc<HttpRoutes>>,
+}
+
+/// Access 3 to 8: the HTTPRouteGroups of a target are a union, its TCPRoutes are a union, and where it has both, both
+/// must hold. A rule that matches nothing still counts as being there, so that what it would have narrowed stays shut.
+fn granted<'i>(
+    index: &'i Index,
+    target: &'i TrafficTarget,
+    routes: &mut Routes<'i>,
+    findings: &mut Vec<Finding>,
+) -> Option<Granted> {
+    let mut tcp: Option<Ports> = None;
+    let mut http: Option<Selection<'i>> = None;
+    let mut understood = true;
+    for (at, rule) in target.rules.iter().enumerate() {
+        let key = Key::new(&target.key.namespace, &rule.name);
+        match &rule.kind {
+            RuleKind::TcpRoute => {
+                let ports = tcp.get_or_insert(Ports::Only(vec![]));
+                match index.tcp_routes.get(&key) {
+                    Some(route) => union(ports, &route_ports(route, findings)),
+                    None => findings.push(dead_rule(target, at, "", format!("there is no TCPRoute {key}"))),
+                }
+            }
+            RuleKind::HttpRouteGroup => {
+                let selection = http.get_or_insert_default();
+                let names = rule_names(rule);
+                match routes.group(&key, names) {
+                    Ok(group) => {
+                        let names = (!names.is_empty()).then(|| names.iter().map(String::as_str).collect());
+                        selection.push((&group.key, names));
+                    }
+                    Err((Some(name), why)) => findings.push(dead_rule(target, at, &format!(".matches[{name}]"), why)),
+                    Err((None, why)) => findings.push(dead_rule(target, at, "", why)),
+                }
+            }
+            RuleKind::UdpRoute => {
+                if !index.udp_routes.contains_key(&key) {
+                    findings.push(dead_rule(target, at, "", format!("there is no UDPRoute {key}")));
+                }
+            }
+            RuleKind::Unknown(kind) => {
+                understood = false;
+                let message =
+                    format!("rule kind {kind:?} is not known; it may be meant to narrow, so the target grants nothing");
+                let finding = Finding::error(&target_ref(target), format!("spec.rules[{at}].kind"), message);
+                findings.push(finding.hint("known are HTTPRouteGroup, TCPRoute and UDPRoute"));
+            }
+        }
+    }
+    let http = match http {
+        Some(selection) => Some(routes.compile(selection, findings)?),
+        None => None,
+    };
+    let ports = match tcp {
+        Some(ports) => ports,
+        None if http.is_some() => Ports::All,
+        None => return None,
+    };
+    (understood && ports != Ports::Only(vec![])).then_some(Granted { ports, http })
+}
+
+/// The match names of a rule; none for all of them.
+fn rule_names(rule: &TargetRule) -> &[String] {
+    rule.matches.as_deref().unwrap_or_default()
+}
+
+/// Pod ports of a TCPRoute. Port 0 is no port (and "any" to the kernel's table): it is left out.
+fn route_ports(route: &PortRoute, findings: &mut Vec<Finding>) -> Ports {
+    if route.ports.is_empty() {
+        return Ports::All;
+    }
+    if route.ports.contains(&0) {
+        let object = ObjectRef {
+            kind: Kind::TCPRoute,
+            key: route.key.clone(),
+        };
+        let finding = Finding::error(&object, "spec.matches.ports", "port 0 matches nothing");
+        findings.push(finding.hint("leave `ports` out for every port"));
+    }
+    let ports: BTreeSet<u16> = route.ports.iter().copied().filter(|port| *port != 0).collect();
+    Ports::Only(ports.into_iter().collect())
+}
+
+fn union(into: &mut Ports, more: &Ports) {
+    match (&mut *into, more) {
+        (Ports::All, _) => {}
+        (_, Ports::All) => *into = Ports::All,
+        (Ports::Only(ports), Ports::Only(more)) => {
+            ports.extend(more);
+            ports.sort_unstable();
+            ports.dedup();
+        }
+    }
+}
+
+/// `destination.port` of v1alpha1 and v1alpha2: the rules hold for this pod port only.
+fn narrow(ports: &Ports, to: Option<&TargetPortRef>, dst: &IdentityInfo) -> Ports {
+    let port = match to {
+        None => return ports.clone(),
+        Some(TargetPortRef::Number(port)) => Some(*port),
+        Some(TargetPortRef::Name(name)) => dst.named_ports.get(name).copied(),
+    };
+    Ports::Only(
+        port.into_iter()
+            .filter(|port| *port != 0 && ports.contains(*port))
+            .collect(),
+    )
+}
+
+/// Subjects that stand for nobody: the target grants less than its author may think.
+fn report_subjects(index: &Index, live: &LiveTarget<'_>, members: &Members<'_>, findings: &mut Vec<Finding>) {
+    let object = target_ref(live.target);
+    let sources = live
+        .target
+        .sources
+        .iter()
+        .enumerate()
+        .map(|(at, s)| (format!("spec.sources[{at}]"), s));
+    for (field, subject) in sources.chain([("spec.destination".to_owned(), live.destination)]) {
+        match subject {
+            Subject::IdentityBinding(key) if !index.bindings.contains_key(key) => {
+                findings.push(Finding::error(
+                    &object,
+                    field,
+                    format!("there is no IdentityBinding {key}"),
+                ));
+            }
+            Subject::ServiceAccount(key) if !index.accounts.contains_key(key) && members.of(subject).is_empty() => {
+                let message = format!("there is no ServiceAccount {key}, and no pod has it");
+                findings.push(Finding::warning(&object, field, message).hint("is name or namespace misspelt?"));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn dead_rule(target: &TrafficTarget, at: usize, field: &str, why: String) -> Finding {
+    let finding = Finding::error(
+        &target_ref(target),
+        format!("spec.rules[{at}]{field}"),
+        format!("{why}: the rule matches nothing"),
+    );
+    finding.hint("rules name routes of the target's own namespace")
+}
+
+pub(super) fn target_ref(target: &TrafficTarget) -> ObjectRef {
+    ObjectRef {
+        kind: Kind::TrafficTarget,
+        key: target.key.clone(),
+    }
+}

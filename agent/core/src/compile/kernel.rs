@@ -1,0 +1,159 @@
+//! The kernel's half of a plan, derived from the engine's half.
+//!
+//! Nothing is decided here: policy entries are the verdicts of the same [`PairAccess`] values that the engine reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use weir_abi::{
+    ANY_PORT, Addr, IPPROTO_TCP, PolicyKey, SERVICE_L7, ServiceEntry, ServiceKey, Slot, SlotKey, VERDICT_ALLOW,
+    VERDICT_DENY, VERDICT_L7,
+};
+
+use crate::identity::Identity;
+use crate::pick::alias_table;
+use crate::plan::KernelTable;
+use crate::policy::Verdict;
+use crate::snapshot::{PairAccess, Ports, Root, SplitRoute};
+
+/// `POLICY` entries of one pair: one for any port, and one for each port that is allowed more than that.
+pub(super) fn policy(pair: (Identity, Identity), access: &PairAccess, into: &mut BTreeMap<PolicyKey, u32>) {
+    let key = |port: u32| PolicyKey {
+        src: pair.0.0,
+        dst: pair.1.0,
+        port,
+        proto: IPPROTO_TCP,
+    };
+    let any = access.verdict_elsewhere();
+    if any != Verdict::Deny {
+        into.insert(key(ANY_PORT), code(any));
+    }
+    let named: BTreeSet<u16> = access
+        .grants
+        .iter()
+        .flat_map(|grant| match &grant.ports {
+            Ports::All => &[][..],
+            Ports::Only(ports) => ports,
+        })
+        .copied()
+        .collect();
+    for port in named {
+        let verdict = access.verdict(port);
+        if verdict != any {
+            into.insert(key(port.into()), code(verdict));
+        }
+    }
+}
+
+fn code(verdict: Verdict) -> u32 {
+    match verdict {
+        Verdict::Deny => VERDICT_DENY,
+        Verdict::L7 => VERDICT_L7,
+        Verdict::Allow => VERDICT_ALLOW,
+    }
+}
+
+/// `SERVICES` and `SLOTS`.
+pub(super) fn services(roots: &BTreeMap<SocketAddr, Arc<Root>>, table: &mut KernelTable) {
+    for (address, root) in roots {
+        let key = ServiceKey {
+            addr: Addr::from_ip(address.ip()),
+            port: address.port().into(),
+            proto: IPPROTO_TCP,
+        };
+        let slots = match root.routes.last() {
+            Some(last) if !root.engine_picks() => slots(last),
+            _ => vec![],
+        };
+        let block = if slots.is_empty() { 0 } else { block(&key, &slots) };
+        let entry = ServiceEntry {
+            block,
+            slots: u32::try_from(slots.len()).unwrap_or(u32::MAX),
+            flags: if root.engine_picks() { SERVICE_L7 } else { 0 },
+        };
+        table.services.insert(key, entry);
+        for (slot, value) in (0..).zip(slots) {
+            table.slots.insert(
+                SlotKey {
+                    block,
+                    slot,
+                    reserved: 0,
+                },
+                value,
+            );
+        }
+    }
+}
+
+/// The alias table over all endpoints of a route.
+fn slots(route: &SplitRoute) -> Vec<Slot> {
+    let weights = endpoint_weights(route);
+    let columns = alias_table(&weights.iter().map(|(_, weight)| *weight).collect::<Vec<_>>());
+    let slot = |(column, (own, _)): (&crate::pick::AliasColumn, &(SocketAddr, u64))| {
+        let alias = weights.get(column.alias).map_or(own, |(address, _)| address);
+        Slot {
+            addr: Addr::from_ip(own.ip()),
+            alias_addr: Addr::from_ip(alias.ip()),
+            port: own.port().into(),
+            alias_port: alias.port().into(),
+            threshold: column.threshold,
+            reserved: 0,
+        }
+    };
+    columns.iter().zip(&weights).map(slot).collect()
+}
+
+/// The weight of each endpoint: its backends' weights divided evenly among their endpoints, exactly where the common
+/// denominator fits into 128 bits (always, with numbers that people write).
+fn endpoint_weights(route: &SplitRoute) -> Vec<(SocketAddr, u64)> {
+    let common = route
+        .backends
+        .iter()
+        .try_fold(1_u128, |common, backend| lcm(common, backend.endpoints.len() as u128));
+    let common = common
+        .filter(|common| *common <= u128::from(u64::MAX))
+        .unwrap_or(1 << 63);
+    let mut weights: BTreeMap<SocketAddr, u128> = BTreeMap::new();
+    for backend in &route.backends {
+        let share = u128::from(backend.weight).saturating_mul(common) / (backend.endpoints.len() as u128).max(1);
+        for endpoint in &backend.endpoints {
+            let weight = weights.entry(*endpoint).or_default();
+            *weight = weight.saturating_add(share);
+        }
+    }
+    let divisor = weights.values().fold(0, |divisor, weight| gcd(divisor, *weight)).max(1);
+    let largest = weights.values().max().copied().unwrap_or_default() / divisor;
+    let excess = (128 - largest.leading_zeros()).saturating_sub(64);
+    let reduced = |weight: u128| u64::try_from((weight / divisor) >> excess).unwrap_or(u64::MAX).max(1);
+    weights
+        .into_iter()
+        .map(|(endpoint, weight)| (endpoint, reduced(weight)))
+        .collect()
+}
+
+fn gcd(a: u128, b: u128) -> u128 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+fn lcm(a: u128, b: u128) -> Option<u128> {
+    (a / gcd(a, b).max(1)).checked_mul(b)
+}
+
+/// Digest of a Service's slots: the first 8 bytes of a SHA-256, never 0.
+fn block(key: &ServiceKey, slots: &[Slot]) -> u64 {
+    let mut digest = Sha256::new();
+    let mut words = |words: &[u32]| words.iter().for_each(|word| digest.update(word.to_le_bytes()));
+    words(&key.addr.0);
+    words(&[key.port, key.proto]);
+    for slot in slots {
+        words(&slot.addr.0);
+        words(&slot.alias_addr.0);
+        words(&[slot.port, slot.alias_port, slot.threshold]);
+    }
+    let bytes = digest.finalize();
+    let mut block = [0; 8];
+    block.copy_from_slice(&bytes[..8]);
+    u64::from_le_bytes(block).max(1)
+}

@@ -1,0 +1,337 @@
+//! TrafficSplits to the routes of their root Services.
+//!
+//! Bias: a split that can't do what it says sends nobody anywhere else than it says. semantics: Split 1 to 10.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use super::endpoints::Endpoints;
+use super::peers::is_usable;
+use super::routes::{Routes, Selection};
+use crate::finding::Finding;
+use crate::index::Index;
+use crate::model::{Key, Kind, ObjectRef, RuleKind, Service, TrafficSplit};
+use crate::snapshot::{Backend, HttpRoutes, PortProtocol, Root, SplitRoute};
+
+/// A split that is in force for its root.
+struct LiveSplit<'i> {
+    split: &'i TrafficSplit,
+    /// Weights by backend Service, in thousandths, more than 0.
+    weights: Vec<(Key, u64)>,
+    matches: Option<Arc<HttpRoutes>>,
+}
+
+/// Every ClusterIP and TCP port, and where they lead.
+pub(super) fn roots(
+    index: &Index,
+    endpoints: &Endpoints<'_>,
+    findings: &mut Vec<Finding>,
+) -> BTreeMap<SocketAddr, Arc<Root>> {
+    let splits = live_splits(index, endpoints, findings);
+    let mut holders: BTreeMap<SocketAddr, &Key> = BTreeMap::new();
+    let mut roots = BTreeMap::new();
+    for service in index.services.values() {
+        let splits = splits.get(&service.key).map_or(&[][..], Vec::as_slice);
+        for ip in service.cluster_ips.iter().map(IpAddr::to_canonical).filter(is_usable) {
+            for (port, declared) in endpoints.ports_of(&service.key) {
+                let address = SocketAddr::new(ip, port);
+                if let Some(holder) = holders.get(&address) {
+                    let message = format!("{address} belongs to Service {holder} already; this one is ignored there");
+                    findings.push(Finding::error(&service_ref(&service.key), "spec.clusterIPs", message));
+                    continue;
+                }
+                holders.insert(address, &service.key);
+                let target = Target {
+                    endpoints,
+                    service,
+                    address,
+                };
+                let root = root(&target, declared.protocol, splits, findings);
+                roots.insert(address, Arc::new(root));
+            }
+        }
+    }
+    roots
+}
+
+/// What is resolved: one address and port of one Service.
+struct Target<'i> {
+    endpoints: &'i Endpoints<'i>,
+    service: &'i Service,
+    address: SocketAddr,
+}
+
+fn root(target: &Target<'_>, protocol: PortProtocol, splits: &[LiveSplit<'_>], findings: &mut Vec<Finding>) -> Root {
+    let mut routes: Vec<SplitRoute> = Vec::new();
+    for live in splits {
+        let object = split_ref(live.split);
+        if live.matches.is_some() && protocol == PortProtocol::Tcp {
+            let message = format!(
+                "port {} is declared as TCP: only HTTP requests can match",
+                target.address.port()
+            );
+            let finding = Finding::warning(&object, "spec.matches", message);
+            findings.push(finding.hint("declare the root's port with appProtocol: http"));
+        }
+        let backends = live
+            .weights
+            .iter()
+            .filter_map(|(service, weight)| backend(target, live, service, *weight, findings));
+        routes.push(SplitRoute {
+            split: Some(live.split.key.clone()),
+            matches: live.matches.clone(),
+            backends: backends.collect(),
+        });
+    }
+    if routes.last().is_none_or(|route| route.matches.is_some()) {
+        let own = own_endpoints(target, &target.service.key);
+        let backend = own.map(|endpoints| Backend {
+            service: target.service.key.clone(),
+            weight: 1,
+            endpoints,
+        });
+        routes.push(SplitRoute {
+            split: None,
+            matches: None,
+            backends: backend.into_iter().collect(),
+        });
+    }
+    Root {
+        service: target.service.key.clone(),
+        port: target.address.port(),
+        protocol,
+        routes,
+    }
+}
+
+/// A leaf means that Service's endpoints (Split 3); without any it leaves the rotation (Split 2 and 5).
+fn backend(
+    target: &Target<'_>,
+    live: &LiveSplit<'_>,
+    service: &Key,
+    weight: u64,
+    findings: &mut Vec<Finding>,
+) -> Option<Backend> {
+    let object = split_ref(live.split);
+    let port = target.address.port();
+    let Some(declared) = target.endpoints.port(service, port) else {
+        let message = format!("backend {service} has no TCP port {port}: it is out for that port");
+        findings.push(
+            Finding::error(&object, "spec.backends", message).hint("backends need the ports of the root Service"),
+        );
+        return None;
+    };
+    let Some(endpoints) = own_endpoints(target, service) else {
+        let family = match (declared.addresses.is_empty(), target.address.is_ipv4()) {
+            (true, _) => "",
+            (false, true) => " with an IPv4 address",
+            (false, false) => " with an IPv6 address",
+        };
+        let message =
+            format!("backend {service} has no ready endpoint{family} for port {port}: the others take its share");
+        findings.push(Finding::warning(&object, "spec.backends", message));
+        return None;
+    };
+    Some(Backend {
+        service: service.clone(),
+        weight,
+        endpoints,
+    })
+}
+
+/// Endpoints of the address's family; `None` where there are none.
+fn own_endpoints(target: &Target<'_>, service: &Key) -> Option<Vec<SocketAddr>> {
+    let declared = target.endpoints.port(service, target.address.port())?;
+    let family = target.address.is_ipv4();
+    let endpoints: Vec<_> = declared
+        .addresses
+        .iter()
+        .copied()
+        .filter(|address| address.is_ipv4() == family)
+        .collect();
+    (!endpoints.is_empty()).then_some(endpoints)
+}
+
+/// Splits by root, in the order in which they are tried. Split 7: those with matches first, then the others, the
+/// older first; behind the first without matches nothing is reached.
+fn live_splits<'i>(
+    index: &'i Index,
+    endpoints: &Endpoints<'_>,
+    findings: &mut Vec<Finding>,
+) -> HashMap<&'i Key, Vec<LiveSplit<'i>>> {
+    let mut in_order: Vec<&TrafficSplit> = index.splits.values().collect();
+    in_order.sort_by_key(|split| {
+        (
+            split.matches.is_empty(),
+            split.created.is_empty(),
+            &split.created,
+            &split.key,
+        )
+    });
+    let mut routes = Routes::new(index);
+    let mut splits: HashMap<&Key, Vec<LiveSplit<'_>>> = HashMap::new();
+    for split in in_order {
+        let Some(root) = root_service(index, split, endpoints, findings) else {
+            continue;
+        };
+        let live = splits.entry(&root.key).or_default();
+        if let Some(first) = live.last().filter(|last| last.matches.is_none()) {
+            let message = format!(
+                "TrafficSplit {} has the same root and is older: this one is ignored",
+                first.split.key
+            );
+            findings.push(Finding::error(&split_ref(split), "spec.service", message).hint("remove one of the two"));
+            continue;
+        }
+        let matches = match split.matches.is_empty() {
+            true => None,
+            false => match matches(index, split, &mut routes, findings) {
+                Some(matches) => Some(matches),
+                None => continue,
+            },
+        };
+        let weights = weights(index, split, findings);
+        live.push(LiveSplit {
+            split,
+            weights,
+            matches,
+        });
+    }
+    splits
+}
+
+/// Split 1: `name`, `name.namespace`, `name.namespace.svc` or with a cluster domain behind, in the split's namespace only.
+fn local_name<'s>(written: &'s str, namespace: &str) -> Result<&'s str, String> {
+    let mut parts = written.split('.');
+    let name = parts.next().unwrap_or_default();
+    match (parts.next(), parts.next()) {
+        (None, _) => Ok(name),
+        (Some(ns), None | Some("svc")) if ns == namespace => Ok(name),
+        (Some(ns), None | Some("svc")) => Err(format!(
+            "Service {written} is in namespace {ns}, the split in {namespace}"
+        )),
+        _ => Err(format!("{written:?} is not the name of a Service")),
+    }
+}
+
+fn root_service<'i>(
+    index: &'i Index,
+    split: &TrafficSplit,
+    endpoints: &Endpoints<'_>,
+    findings: &mut Vec<Finding>,
+) -> Option<&'i Service> {
+    let mut ignore = |why: String, hint: &str| {
+        let finding = Finding::error(
+            &split_ref(split),
+            "spec.service",
+            format!("{why}: the split is ignored"),
+        );
+        findings.push(finding.hint(hint));
+    };
+    let name = match local_name(&split.service, &split.key.namespace) {
+        Ok(name) => name,
+        Err(why) => {
+            ignore(why, "a split's root is a Service of its own namespace");
+            return None;
+        }
+    };
+    let key = Key::new(&split.key.namespace, name);
+    let Some(service) = index.services.get(&key) else {
+        ignore(format!("there is no Service {key}"), "is the name misspelt?");
+        return None;
+    };
+    if service.cluster_ips.is_empty() {
+        ignore(
+            format!("Service {key} has no ClusterIP"),
+            "clients of a headless Service choose a pod themselves",
+        );
+        return None;
+    }
+    if endpoints.ports_of(&key).next().is_none() {
+        ignore(
+            format!("Service {key} has no TCP port"),
+            "give the root the ports of its backends",
+        );
+        return None;
+    }
+    Some(service)
+}
+
+/// Weights of the backends that exist; one that is named twice has the sum.
+fn weights(index: &Index, split: &TrafficSplit, findings: &mut Vec<Finding>) -> Vec<(Key, u64)> {
+    let object = split_ref(split);
+    let mut weights: Vec<(Key, u64)> = Vec::new();
+    for (at, backend) in split.backends.iter().enumerate() {
+        let key = match local_name(&backend.service, &split.key.namespace) {
+            Ok(name) => Key::new(&split.key.namespace, name),
+            Err(why) => {
+                let finding = Finding::error(&object, format!("spec.backends[{at}].service"), why);
+                findings.push(finding.hint("backends are Services of the split's own namespace"));
+                continue;
+            }
+        };
+        if !index.services.contains_key(&key) {
+            let message = format!("there is no Service {key}: the others take its share");
+            findings.push(Finding::error(&object, format!("spec.backends[{at}].service"), message));
+            continue;
+        }
+        match weights.iter_mut().find(|(service, _)| *service == key) {
+            Some((_, weight)) => *weight = weight.saturating_add(backend.weight_millis),
+            None => weights.push((key, backend.weight_millis)),
+        }
+    }
+    if split.backends.iter().all(|backend| backend.weight_millis == 0) {
+        let message = "all weights are 0: every request is answered 503, every TCP connection refused";
+        findings
+            .push(Finding::warning(&object, "spec.backends", message).hint("remove the split to use the root itself"));
+    }
+    weights.retain(|(_, weight)| *weight > 0);
+    weights
+}
+
+/// Split 6. `None` where no group is left that could match: then the split takes no request.
+fn matches<'i>(
+    index: &'i Index,
+    split: &TrafficSplit,
+    routes: &mut Routes<'i>,
+    findings: &mut Vec<Finding>,
+) -> Option<Arc<HttpRoutes>> {
+    let mut selection: Selection<'i> = Vec::new();
+    for (at, route) in split.matches.iter().enumerate() {
+        let key = Key::new(&split.key.namespace, &route.name);
+        let why = match (&route.kind, index.groups.get(&key)) {
+            (RuleKind::HttpRouteGroup, Some(group)) => {
+                selection.push((&group.key, None));
+                continue;
+            }
+            (RuleKind::HttpRouteGroup, None) => format!("there is no HTTPRouteGroup {key}: it matches nothing"),
+            (kind, _) => format!("a split matches by HTTPRouteGroup, not by {kind:?}: it matches nothing"),
+        };
+        findings.push(Finding::error(&split_ref(split), format!("spec.matches[{at}]"), why));
+    }
+    let matches = if selection.is_empty() {
+        None
+    } else {
+        routes.compile(selection, findings)
+    };
+    if matches.is_none() {
+        let message = "none of the matches can match: the split is ignored";
+        findings.push(Finding::error(&split_ref(split), "spec.matches", message));
+    }
+    matches
+}
+
+fn split_ref(split: &TrafficSplit) -> ObjectRef {
+    ObjectRef {
+        kind: Kind::TrafficSplit,
+        key: split.key.clone(),
+    }
+}
+
+fn service_ref(key: &Key) -> ObjectRef {
+    ObjectRef {
+        kind: Kind::Service,
+        key: key.clone(),
+    }
+}

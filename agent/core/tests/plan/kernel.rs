@@ -1,0 +1,72 @@
+//! What the eBPF programs do with a plan's tables, after the words of `weir_abi`: the tests' second opinion.
+
+use std::net::IpAddr;
+
+use weir_abi::{ANY_PORT, Addr, IDENTITY_UNKNOWN, IPPROTO_TCP, PEER_ENFORCED, PolicyKey, VERDICT_ALLOW, VERDICT_L7};
+use weir_core::plan::KernelTable;
+use weir_core::policy::Verdict;
+
+/// One connection.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuple {
+    /// Namespace cookie of the client, 0 if it is not captured.
+    pub client: u64,
+    /// Its address.
+    pub from: IpAddr,
+    /// Namespace cookie of the server, 0 if it is not captured.
+    pub server: u64,
+    /// Its address.
+    pub to: IpAddr,
+    /// Its port.
+    pub port: u16,
+}
+
+/// The two identities and the port in `POLICY`.
+pub fn policy(table: &KernelTable, src: u64, dst: u64, port: u16) -> Verdict {
+    let key = |port: u32| PolicyKey {
+        src,
+        dst,
+        port,
+        proto: IPPROTO_TCP,
+    };
+    if src == IDENTITY_UNKNOWN {
+        return Verdict::Deny;
+    }
+    let entry = table
+        .policy
+        .get(&key(port.into()))
+        .or_else(|| table.policy.get(&key(ANY_PORT)));
+    match entry.copied() {
+        Some(VERDICT_ALLOW) => Verdict::Allow,
+        Some(VERDICT_L7) => Verdict::L7,
+        _ => Verdict::Deny,
+    }
+}
+
+/// `connect()` in the client's pod. What is not captured, or goes to whom nobody enforces, is let alone.
+pub fn connect(table: &KernelTable, tuple: &Tuple) -> Verdict {
+    let Some(pod) = table.pods.get(&tuple.client) else {
+        return Verdict::Allow;
+    };
+    match table.peers.get(&Addr::from_ip(tuple.to)) {
+        Some(peer) if peer.flags & PEER_ENFORCED != 0 => policy(table, pod.identity, peer.identity, tuple.port),
+        _ => Verdict::Allow,
+    }
+}
+
+/// Arrival in the server's pod.
+pub fn arrive(table: &KernelTable, tuple: &Tuple) -> Verdict {
+    let Some(pod) = table.pods.get(&tuple.server) else {
+        return Verdict::Allow;
+    };
+    let src = table
+        .peers
+        .get(&Addr::from_ip(tuple.from))
+        .map_or(IDENTITY_UNKNOWN, |peer| peer.identity);
+    policy(table, src, pod.identity, tuple.port)
+}
+
+/// Both ends.
+pub fn verdict(table: &KernelTable, tuple: &Tuple) -> Verdict {
+    connect(table, tuple).min(arrive(table, tuple))
+}

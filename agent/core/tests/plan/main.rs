@@ -1,0 +1,6 @@
+//! From objects to verdicts: golden folders, and what holds for any objects.
+
+mod golden;
+mod kernel;
+
+mod world;
