@@ -1,1 +1,2 @@
 //! Weir's node agent.
+pub mod bpf;

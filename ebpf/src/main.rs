@@ -1,20 +1,67 @@
-//! Weir's eBPF programs.
+//! Weir's eBPF programs: entry points only; each hook has a file of its own.
+//!
+//! Everything is keyed by the network namespaces (or, where a hook has no cookie, the addresses) that the agent was
+//! given: what is not in `PODS` or `PEERS` is not touched. Entry points must not have the name of an ELF section.
 #![no_std]
 #![no_main]
 
-use aya_ebpf::{macros::cgroup_sock_addr, programs::SockAddrContext};
+mod arrive;
+mod connect;
+mod emit;
+mod lookup;
+mod maps;
+mod peername;
+mod verdict;
 
-/// `connect()` of an IPv4 socket: allowed.
+use aya_ebpf::{
+    macros::{cgroup_skb, cgroup_sock_addr, sk_lookup},
+    programs::{SkBuffContext, SkLookupContext, SockAddrContext},
+};
+
+/// See [`connect`].
 #[cgroup_sock_addr(connect4)]
-pub fn weir_connect4(_ctx: SockAddrContext) -> i32 {
-    1
+pub fn weir_connect4(ctx: SockAddrContext) -> i32 {
+    connect::connect4(ctx.sock_addr)
 }
 
+/// See [`connect`].
+#[cgroup_sock_addr(connect6)]
+pub fn weir_connect6(ctx: SockAddrContext) -> i32 {
+    connect::connect6(ctx.sock_addr)
+}
+
+/// See [`peername`].
+#[cgroup_sock_addr(getpeername4)]
+pub fn weir_peername4(ctx: SockAddrContext) -> i32 {
+    peername::getpeername4(ctx.sock_addr)
+}
+
+/// See [`peername`].
+#[cgroup_sock_addr(getpeername6)]
+pub fn weir_peername6(ctx: SockAddrContext) -> i32 {
+    peername::getpeername6(ctx.sock_addr)
+}
+
+/// See [`lookup`].
+#[sk_lookup]
+pub fn weir_lookup(ctx: SkLookupContext) -> u32 {
+    lookup::lookup(ctx)
+}
+
+/// See [`arrive`].
+#[cgroup_skb(ingress)]
+pub fn weir_arrive(ctx: SkBuffContext) -> i32 {
+    arrive::arrive(ctx)
+}
+
+#[cfg(not(test))]
 #[panic_handler]
-fn panic(_info: &core::panic::PanicInfo) -> ! {
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // Never reached: a program with a reachable panic would not pass the verifier.
     loop {}
 }
 
+/// `bpf_get_netns_cookie` and others are for GPL-compatible programs only.
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+static LICENSE: [u8; 4] = *b"GPL\0";
