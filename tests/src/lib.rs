@@ -1,1 +1,31 @@
-//! The test harness.
+//! The test harness: network namespaces as pods, processes as apps, and the product as a black box.
+//!
+//! Bias: real kernel objects over speed. A [`World`] is a node of its own (router, pods, cgroup, bpffs directory), so
+//! that worlds run side by side and nothing of the machine's own network is touched. The product is only ever the binary
+//! that `WEIR_BIN` names; nothing here links it.
+//!
+//! State belongs to the [`World`]: it removes what it made when it is dropped, and a janitor process does so when this
+//! process is killed.
+
+pub mod agent;
+pub mod client;
+pub mod exec;
+pub mod http;
+pub mod manifests;
+pub mod mesh;
+pub mod metrics;
+pub mod netns;
+pub mod pattern;
+pub mod protocol;
+pub mod server;
+pub mod session;
+pub mod smi;
+pub mod wait;
+pub mod world;
+
+pub use agent::Agent;
+pub use manifests::Manifests;
+pub use mesh::Mesh;
+pub use session::Session;
+pub use wait::eventually;
+pub use world::{Pod, World};

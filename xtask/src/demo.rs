@@ -15,7 +15,7 @@ pub fn run(args: &[OsString]) -> Result<()> {
     build::run(false)?;
     Run::cargo()
         .dir(&paths::root())
-        .args(["build", "--release", "--package", "weir-tests", "--bin", "weir-demo"])
+        .args(["build", "--release", "--package", "weir-tests", "--bins"])
         .show()
         .context("the demo did not build")?;
     let demo = Run::new(paths::release("weir-demo"))

@@ -1,0 +1,57 @@
+//! The application inside the pods: a server that tells what it saw, and a client that does what a line says.
+//!
+//! Bias: it tells everything and hides nothing: an errno is an errno, a reset is not an end. Threads and blocking calls,
+//! because that is what most applications do.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+
+mod conns;
+mod dial;
+mod get;
+mod hijack;
+mod pump;
+mod serve;
+mod serve_http;
+mod serve_tcp;
+mod session;
+mod syn;
+
+const USAGE: &str = "\
+usage: weir-testapp serve NAME MODE=ADDR:PORT…   modes: http whoami sink source reset silent
+       weir-testapp session                      commands as JSON lines on standard input (see protocol.rs)
+       weir-testapp get [-X METHOD] [-n COUNT] http://ADDR[:PORT]/PATH
+       weir-testapp janitor PID                  removes the worlds of a process at the end of standard input
+       weir-testapp hold                         makes a world with one pod and waits to be killed";
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match run(&args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-testapp: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &[String]) -> Result<()> {
+    match args {
+        [mode, name, listeners @ ..] if mode == "serve" => serve::run(name, listeners),
+        [mode] if mode == "session" => session::run(),
+        [mode, rest @ ..] if mode == "get" => get::run(rest),
+        [mode, pid] if mode == "janitor" => weir_tests::world::janitor::run(pid),
+        [mode] if mode == "hold" => hold(),
+        _ => bail!("unknown command\n{USAGE}"),
+    }
+}
+
+/// What the janitor is tested with.
+fn hold() -> Result<()> {
+    let world = weir_tests::World::new()?;
+    let _pod = world.pod("pod")?;
+    loop {
+        std::thread::park();
+    }
+}

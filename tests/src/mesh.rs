@@ -1,0 +1,158 @@
+//! The usual fixture: a world with namespace `shop`, its manifests and the processes in its pods.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+
+use crate::manifests::{Manifests, PodManifest, Service};
+use crate::server::{PORTS, Server};
+use crate::session::Session;
+use crate::world::{Pod, Remote, World};
+use crate::{Agent, smi};
+
+/// Container ports as most manifests have them: named by protocol, so that nothing has to be detected.
+pub const CONTAINER_PORTS: &[(&str, u16)] = &[
+    ("http", 80),
+    ("tcp-whoami", 9000),
+    ("tcp-sink", 9001),
+    ("tcp-source", 9002),
+    ("tcp-reset", 9003),
+    ("tcp-silent", 9004),
+];
+
+/// A world and what runs in it. Pods are called as their account and their label `app`.
+pub struct Mesh {
+    // Servers first: they end before their world goes.
+    servers: BTreeMap<String, Server>,
+    /// The folder that the agent watches.
+    pub manifests: Manifests,
+    /// The node.
+    pub world: World,
+}
+
+impl Mesh {
+    /// A world with the enforced namespace `shop` and nothing in it.
+    pub fn new() -> Result<Mesh> {
+        let world = World::new()?;
+        let manifests = Manifests::new(world.dir().join("manifests"))?;
+        manifests.namespace("shop", Some("enforce"))?;
+        Ok(Mesh {
+            servers: BTreeMap::new(),
+            manifests,
+            world,
+        })
+    }
+
+    /// A pod of `shop` without a server.
+    pub fn client(&mut self, name: &str) -> Result<Pod> {
+        let pod = self.world.pod(name)?;
+        self.declare(&pod, "shop", name)?;
+        Ok(pod)
+    }
+
+    /// A pod of `shop` with a server on every port of [`PORTS`].
+    pub fn server(&mut self, name: &str) -> Result<Pod> {
+        self.server_in(name, "shop")
+    }
+
+    /// The same in another namespace, which must be declared.
+    pub fn server_in(&mut self, name: &str, namespace: &str) -> Result<Pod> {
+        let pod = self.world.pod(name)?;
+        self.declare(&pod, namespace, name)?;
+        self.serve(&pod)?;
+        Ok(pod)
+    }
+
+    /// A pod of another node, known to the manifests.
+    pub fn remote_client(&mut self, remote: &Remote, name: &str) -> Result<Pod> {
+        let pod = self.world.remote_pod(remote, name)?;
+        self.declare(&pod, "shop", name)?;
+        Ok(pod)
+    }
+
+    /// Starts a server in the pod; it calls itself as the pod.
+    pub fn serve(&mut self, pod: &Pod) -> Result<()> {
+        self.servers.insert(pod.name.clone(), Server::start(pod, &pod.name)?);
+        Ok(())
+    }
+
+    /// The server of that pod.
+    pub fn server_of(&mut self, pod: &Pod) -> Result<&mut Server> {
+        self.servers
+            .get_mut(&pod.name)
+            .with_context(|| format!("pod {} has no server", pod.name))
+    }
+
+    /// Ends the server of a pod.
+    pub fn stop_server(&mut self, pod: &Pod) {
+        self.servers.remove(&pod.name);
+    }
+
+    /// Writes a pod's manifest.
+    pub fn declare(&self, pod: &Pod, namespace: &str, account: &str) -> Result<()> {
+        let labels = [("app", pod.name.as_str())];
+        self.manifests.pod(&PodManifest {
+            pod,
+            namespace,
+            account,
+            labels: &labels,
+            ports: CONTAINER_PORTS,
+        })
+    }
+
+    /// A Service for the pods with that label `app`, on every port of [`PORTS`].
+    pub fn service(&self, name: &str, app: &str, ips: &[&str]) -> Result<()> {
+        let selector = [("app", app)];
+        let names = CONTAINER_PORTS.iter().map(|(name, _)| *name);
+        let ports: Vec<_> = PORTS
+            .iter()
+            .zip(names)
+            .map(|((_, port), name)| (name, *port, *port))
+            .collect();
+        self.manifests.service(&Service {
+            name,
+            ips,
+            selector: &selector,
+            ports: &ports,
+        })
+    }
+
+    /// Grants `source` HTTP (any method) on paths that match, at `destination`: file `http-SOURCE`.
+    pub fn grant_http(&self, source: &str, destination: &str, path: &str) -> Result<()> {
+        let routes = smi::routes(&format!("for-{source}"), &[("all", path, &["*"])]);
+        let rules: &[(&str, &str, &[&str])] = &[("HTTPRouteGroup", &format!("for-{source}"), &[])];
+        let target = smi::target(&format!("http-{source}"), destination, &[source], rules);
+        self.manifests
+            .write(&format!("http-{source}"), &smi::documents(&[routes, target]))
+    }
+
+    /// Grants `source` every TCP port of `ports` (none: all) at `destination`: file `tcp-SOURCE`.
+    pub fn grant_tcp(&self, source: &str, destination: &str, ports: &[u16]) -> Result<()> {
+        let route = smi::tcp_route(&format!("ports-for-{source}"), ports);
+        let rules: &[(&str, &str, &[&str])] = &[("TCPRoute", &format!("ports-for-{source}"), &[])];
+        let target = smi::target(&format!("tcp-{source}"), destination, &[source], rules);
+        self.manifests
+            .write(&format!("tcp-{source}"), &smi::documents(&[route, target]))
+    }
+
+    /// A client process in the pod.
+    pub fn session(&self, pod: &Pod) -> Result<Session> {
+        Session::start(pod)
+    }
+
+    /// Starts the agent on the manifests.
+    pub fn agent(&self) -> Result<Agent<'_>> {
+        self.agent_with(&[])
+    }
+
+    /// Starts the agent with more arguments.
+    pub fn agent_with(&self, args: &[&str]) -> Result<Agent<'_>> {
+        Agent::start(&self.world, self.dir(), args)
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        self.manifests.dir()
+    }
+}

@@ -1,0 +1,199 @@
+//! A client process inside a pod, one command at a time.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+
+use crate::exec;
+use crate::protocol::{Answer, Command, Dial, Opened, Pumped, Request, Response, Stream};
+use crate::world::Pod;
+
+/// Longest time that one command may take.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// `weir-testapp session` in a pod. Ends with the value.
+pub struct Session {
+    child: Child,
+    input: ChildStdin,
+    answers: Receiver<String>,
+    name: String,
+}
+
+/// Requests over a connection: what connecting gave, and the responses.
+#[derive(Clone, Debug)]
+pub struct Called {
+    /// The first connection.
+    pub opened: Opened,
+    /// The responses, in order.
+    pub responses: Vec<Response>,
+}
+
+impl Session {
+    /// Starts the process.
+    pub fn start(pod: &Pod) -> Result<Session> {
+        let mut command = pod.command(&exec::testapp()?)?;
+        command.arg("session").stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("starting a client in pod {}", pod.name))?;
+        let input = child.stdin.take().context("the client's standard input")?;
+        let output = child.stdout.take().context("the client's standard output")?;
+        let (sender, answers) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Session {
+            child,
+            input,
+            answers,
+            name: pod.name.clone(),
+        })
+    }
+
+    /// Process id of the client.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Sends a command without waiting for its answer: [`Session::answer`] fetches it.
+    pub fn begin(&mut self, command: &Command) -> Result<()> {
+        let line = serde_json::to_string(command)? + "\n";
+        self.input
+            .write_all(line.as_bytes())
+            .with_context(|| format!("the client in pod {} is gone", self.name))
+    }
+
+    /// The answer to the oldest command that has none yet.
+    pub fn answer(&mut self) -> Result<Answer> {
+        let line = match self.answers.recv_timeout(LIMIT) {
+            Ok(line) => line,
+            Err(RecvTimeoutError::Timeout) => bail!("the client in pod {} gave no answer", self.name),
+            Err(RecvTimeoutError::Disconnected) => bail!("the client in pod {} ended", self.name),
+        };
+        match serde_json::from_str(&line).with_context(|| line.clone())? {
+            Answer::Error(error) => bail!("the client in pod {}: {error}", self.name),
+            answer => Ok(answer),
+        }
+    }
+
+    /// A command and its answer.
+    pub fn run(&mut self, command: &Command) -> Result<Answer> {
+        self.begin(command)?;
+        self.answer().with_context(|| format!("{command:?}"))
+    }
+
+    /// Makes a socket, does not connect it; its number.
+    pub fn socket(&mut self, dial: &Dial) -> Result<usize> {
+        self.opened(&Command::Socket(dial.clone()))?
+            .conn
+            .context("a socket without a number")
+    }
+
+    /// Connects a socket of [`Session::socket`].
+    pub fn connect(&mut self, socket: usize) -> Result<Opened> {
+        self.opened(&Command::Connect(socket))
+    }
+
+    /// Opens a connection, or says why not.
+    pub fn open(&mut self, dial: &Dial) -> Result<Opened> {
+        self.opened(&Command::Open(dial.clone()))
+    }
+
+    /// Opens a connection that must open; its number.
+    pub fn must_open(&mut self, dial: &Dial) -> Result<usize> {
+        let opened = self.open(dial)?;
+        opened
+            .conn
+            .with_context(|| format!("connecting to {}: errno {}", dial.to, opened.errno))
+    }
+
+    /// `count` requests over one connection.
+    pub fn call(&mut self, dial: &Dial, request: &Request, count: u32) -> Result<Called> {
+        self.called(dial, request, count, false)
+    }
+
+    /// `count` requests, each over a connection of its own.
+    pub fn call_fresh(&mut self, dial: &Dial, request: &Request, count: u32) -> Result<Called> {
+        self.called(dial, request, count, true)
+    }
+
+    /// One request over a new connection; its response.
+    pub fn get(&mut self, dial: &Dial, request: &Request) -> Result<Response> {
+        let mut called = self.call(dial, request, 1)?;
+        let opened = &called.opened;
+        called
+            .responses
+            .pop()
+            .with_context(|| format!("connecting to {}: errno {}", dial.to, opened.errno))
+    }
+
+    /// One request on an open connection.
+    pub fn http(&mut self, conn: usize, request: &Request) -> Result<Response> {
+        match self.run(&Command::Http {
+            conn,
+            request: request.clone(),
+        })? {
+            Answer::Responses(mut responses) => responses.pop().context("no response"),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    /// A command that answers with text.
+    pub fn text(&mut self, command: &Command) -> Result<String> {
+        match self.run(command)? {
+            Answer::Text(text) => Ok(text),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    /// A command that moves bytes one way.
+    pub fn stream(&mut self, command: &Command) -> Result<Stream> {
+        match self.run(command)? {
+            Answer::Stream(stream) => Ok(stream),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    /// State of a pump on this connection.
+    pub fn pumped(&mut self, conn: usize) -> Result<Pumped> {
+        match self.run(&Command::PumpState(conn))? {
+            Answer::Pumped(pumped) => Ok(pumped),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    fn called(&mut self, dial: &Dial, request: &Request, count: u32, fresh: bool) -> Result<Called> {
+        match self.run(&Command::Call {
+            dial: dial.clone(),
+            request: request.clone(),
+            count,
+            fresh,
+        })? {
+            Answer::Called { opened, responses } => Ok(Called { opened, responses }),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    fn opened(&mut self, command: &Command) -> Result<Opened> {
+        match self.run(command)? {
+            Answer::Opened(opened) => Ok(opened),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The world's control group ends what does not end here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
