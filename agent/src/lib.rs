@@ -1,2 +1,2 @@
 //! Weir's node agent.
-pub mod bpf;
+pub mod cluster;

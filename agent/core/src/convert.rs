@@ -93,7 +93,7 @@ impl fmt::Display for ConvertError {
         match &self.object {
             Some(object) if object.key.name.is_empty() => write!(f, "{} without a name", object.kind)?,
             Some(object) => write!(f, "{object}")?,
-            None => write!(f, "object without a kind")?,
+            None => write!(f, "manifest")?,
         }
         if !self.field.is_empty() {
             write!(f, " {}", self.field)?;

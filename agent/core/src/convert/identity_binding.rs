@@ -47,12 +47,6 @@ fn scheme(context: &mut Context<'_>, node: &Node<'_>, schemes: &mut Vec<BindingS
     if let Some(node) = labels
         && let Some(labels) = context.part(match_labels(&node), COST)
     {
-        if labels.is_empty() {
-            context.warn(
-                node.fault("an empty selector binds no pod")
-                    .hint("name labels under matchLabels"),
-            );
-        }
         schemes.push(BindingScheme::PodLabels(labels));
     }
     if let Some(node) = account
@@ -65,16 +59,6 @@ fn scheme(context: &mut Context<'_>, node: &Node<'_>, schemes: &mut Vec<BindingS
         .unwrap_or_default()
     {
         if let Some(id) = context.part(spiffe(&node), COST) {
-            let own = format!("/ns/{}/sa/", context.object.key.namespace);
-            let bound = id
-                .split_once(&own)
-                .is_some_and(|(_, account)| !account.is_empty() && !account.contains('/'));
-            if !bound {
-                let fault = node.fault(format!("{} binds no pod", shorten(&id)));
-                context.warn(fault.hint(format!(
-                    "pods of this namespace have ids of the form TRUST-DOMAIN{own}ACCOUNT"
-                )));
-            }
             schemes.push(BindingScheme::Spiffe(id));
         }
     }

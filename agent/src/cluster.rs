@@ -1,0 +1,3 @@
+//! Where objects come from. Each source turns what it sees into changes of the index; it decides nothing.
+
+pub mod manifests;

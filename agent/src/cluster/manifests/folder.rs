@@ -1,0 +1,243 @@
+//! What a set of files means: which objects are in force, and what is wrong with the files. No I/O.
+//!
+//! Bias: a file is taken whole or not at all. While any document of it can't be read, the objects that it last gave
+//! stay in force. An object that occurs twice counts where it comes first, by path, then by document. The outcome
+//! depends on the files alone, except for what broken files keep.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use tracing::debug;
+use weir_core::convert::{ConvertError, Converted, convert_all};
+use weir_core::finding::Finding;
+use weir_core::index::Change;
+use weir_core::model::{Object, ObjectRef};
+
+use super::document;
+
+/// Where something stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Place {
+    /// The file.
+    pub file: PathBuf,
+    /// Its document, from 1; 0 for the whole file.
+    pub document: usize,
+    /// The line of the file, from 1; 0 for the whole file.
+    pub line: usize,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        Ok(())
+    }
+}
+
+/// What is wrong with a file, rather than with an object that can be named.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct FileProblem {
+    /// Where.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What, and what it costs.
+    pub message: String,
+}
+
+impl fmt::Display for FileProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.message)
+    }
+}
+
+/// What is wrong with an object, and where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct FileFinding {
+    /// Where its document begins.
+    #[serde(flatten)]
+    pub place: Place,
+    /// What.
+    #[serde(flatten)]
+    pub finding: Finding,
+}
+
+/// What changed, and all that is wrong now.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Removals first, then the others, each in the order of their references.
+    pub changes: Vec<Change>,
+    /// Everything that is wrong with files, not only what is new.
+    pub problems: Vec<FileProblem>,
+    /// Everything that is wrong with single objects, rejected ones among them, not only what is new.
+    pub findings: Vec<FileFinding>,
+}
+
+/// The files as they were last read.
+#[derive(Debug, Default)]
+pub struct Folder {
+    files: BTreeMap<PathBuf, File>,
+    in_force: BTreeMap<ObjectRef, Object>,
+}
+
+#[derive(Debug, Default)]
+struct File {
+    /// Of the last text without a broken document.
+    documents: Vec<Document>,
+    /// What is wrong with the present text.
+    broken: Vec<FileProblem>,
+}
+
+#[derive(Debug)]
+struct Document {
+    place: Place,
+    outcomes: Vec<Result<Converted, ConvertError>>,
+}
+
+impl Folder {
+    /// The file has this text now.
+    pub fn put(&mut self, path: &Path, text: &str) {
+        let place = |document, line| Place {
+            file: path.to_owned(),
+            document,
+            line,
+        };
+        let (mut documents, mut broken) = (Vec::new(), Vec::new());
+        for document in document::read(text) {
+            match document {
+                Ok(it) => {
+                    let place = place(it.number, it.line);
+                    let outcomes = convert_all(&it.value);
+                    for outcome in &outcomes {
+                        if let Ok(Converted::Ignored { api_version, kind }) = outcome {
+                            debug!(%place, %api_version, %kind, "ignoring an object of another kind");
+                        }
+                    }
+                    documents.push(Document { place, outcomes });
+                }
+                Err(it) => {
+                    let message = format!(
+                        "document {}: {}; the file's last good objects stay in force",
+                        it.number, it.message
+                    );
+                    broken.push(FileProblem {
+                        place: place(it.number, it.line),
+                        message,
+                    });
+                }
+            }
+        }
+        let file = self.files.entry(path.to_owned()).or_default();
+        if broken.is_empty() {
+            file.documents = documents;
+        }
+        file.broken = broken;
+    }
+
+    /// The file is there and can't be read at all: what it last gave stays in force.
+    pub fn put_unreadable(&mut self, path: &Path, reason: &str) {
+        let place = Place {
+            file: path.to_owned(),
+            document: 0,
+            line: 0,
+        };
+        let message = format!("{reason}; the file's last good objects stay in force");
+        self.files.entry(path.to_owned()).or_default().broken = vec![FileProblem { place, message }];
+    }
+
+    /// The file is gone, and its objects with it.
+    pub fn remove(&mut self, path: &Path) {
+        self.files.remove(path);
+    }
+
+    /// Takes all files together and tells what is different from the last time.
+    pub fn settle(&mut self) -> Batch {
+        let mut batch = Batch::default();
+        let mut winners: BTreeMap<ObjectRef, (&Object, &Place)> = BTreeMap::new();
+        for file in self.files.values() {
+            batch.problems.extend(file.broken.iter().cloned());
+            for document in &file.documents {
+                for outcome in &document.outcomes {
+                    document.judge(outcome, &mut winners, &mut batch);
+                }
+            }
+        }
+        let gone = self.in_force.keys().filter(|object| !winners.contains_key(object));
+        let mut changes: Vec<_> = gone.cloned().map(Change::Remove).collect();
+        for (name, (object, _)) in &winners {
+            if self.in_force.get(name) != Some(object) {
+                changes.push(Change::Upsert((*object).clone()));
+            }
+        }
+        self.in_force = winners
+            .into_iter()
+            .map(|(name, (object, _))| (name, object.clone()))
+            .collect();
+        batch.changes = changes;
+        batch.problems.sort();
+        batch.findings.sort();
+        batch
+    }
+
+    /// The objects in force since [`Folder::settle`].
+    pub fn objects(&self) -> impl Iterator<Item = &Object> {
+        self.in_force.values()
+    }
+
+    /// Where an object in force stands.
+    pub fn place_of(&self, wanted: &ObjectRef) -> Option<&Place> {
+        let mut documents = self.files.values().flat_map(|file| &file.documents);
+        let holds = |document: &&Document| {
+            document
+                .outcomes
+                .iter()
+                .any(|it| matches!(it, Ok(Converted::Object { object, .. }) if object.object_ref() == *wanted))
+        };
+        documents.find(holds).map(|document| &document.place)
+    }
+}
+
+impl Document {
+    fn judge<'a>(
+        &'a self,
+        outcome: &'a Result<Converted, ConvertError>,
+        winners: &mut BTreeMap<ObjectRef, (&'a Object, &'a Place)>,
+        batch: &mut Batch,
+    ) {
+        let place = || self.place.clone();
+        match outcome {
+            Ok(Converted::Object { object, findings }) => {
+                let name = object.object_ref();
+                if let Some((_, first)) = winners.get(&name) {
+                    let message = format!("{name} is in {first} too, and that one counts; this one has no effect");
+                    batch.problems.push(FileProblem {
+                        place: place(),
+                        message,
+                    });
+                    return;
+                }
+                winners.insert(name, (object, &self.place));
+                batch.findings.extend(findings.iter().map(|it| FileFinding {
+                    place: place(),
+                    finding: it.clone(),
+                }));
+            }
+            Ok(Converted::Ignored { .. }) => {}
+            Err(error) => match error.finding() {
+                Some(finding) => batch.findings.push(FileFinding {
+                    place: place(),
+                    finding,
+                }),
+                None => batch.problems.push(FileProblem {
+                    place: place(),
+                    message: error.to_string(),
+                }),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
