@@ -28,6 +28,10 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
+    /// The object that is named and not there. Who sees only some of the objects, as `weir lint` does, can tell from it
+    /// what may be elsewhere.
+    #[serde(skip)]
+    pub missing: Option<ObjectRef>,
 }
 
 impl Finding {
@@ -39,6 +43,7 @@ impl Finding {
             field: field.into(),
             message: message.into(),
             hint: None,
+            missing: None,
         }
     }
 
@@ -53,6 +58,12 @@ impl Finding {
     /// With a hint.
     pub fn hint(mut self, hint: impl Into<String>) -> Finding {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// About an object that is not there.
+    pub fn missing(mut self, object: ObjectRef) -> Finding {
+        self.missing = Some(object);
         self
     }
 }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::members::Members;
-use super::routes::{Routes, Selection};
+use super::routes::{NoMatch, Routes, Selection};
 use crate::finding::Finding;
 use crate::identity::{Identity, IdentityInfo};
 use crate::index::Index;
@@ -160,12 +160,19 @@ fn granted<'i>(
     let mut understood = true;
     for (at, rule) in target.rules.iter().enumerate() {
         let key = Key::new(&target.key.namespace, &rule.name);
+        let mut absent = |kind: Kind| {
+            // A rule that could not be read has no name, and a finding of its own.
+            if !rule.name.is_empty() {
+                let finding = dead_rule(target, at, "", format!("there is no {kind} {key}"));
+                findings.push(finding.missing(ObjectRef { kind, key: key.clone() }));
+            }
+        };
         match &rule.kind {
             RuleKind::TcpRoute => {
                 let ports = tcp.get_or_insert(Ports::Only(vec![]));
                 match index.tcp_routes.get(&key) {
                     Some(route) => union(ports, &route_ports(route, findings)),
-                    None => findings.push(dead_rule(target, at, "", format!("there is no TCPRoute {key}"))),
+                    None => absent(Kind::TCPRoute),
                 }
             }
             RuleKind::HttpRouteGroup => {
@@ -176,13 +183,15 @@ fn granted<'i>(
                         let names = (!names.is_empty()).then(|| names.iter().map(String::as_str).collect());
                         selection.push((&group.key, names));
                     }
-                    Err((Some(name), why)) => findings.push(dead_rule(target, at, &format!(".matches[{name}]"), why)),
-                    Err((None, why)) => findings.push(dead_rule(target, at, "", why)),
+                    Err(NoMatch::Group) => absent(Kind::HTTPRouteGroup),
+                    Err(NoMatch::Name(name, why)) => {
+                        findings.push(dead_rule(target, at, &format!(".matches[{name}]"), why));
+                    }
                 }
             }
             RuleKind::UdpRoute => {
                 if !index.udp_routes.contains_key(&key) {
-                    findings.push(dead_rule(target, at, "", format!("there is no UDPRoute {key}")));
+                    absent(Kind::UDPRoute);
                 }
             }
             RuleKind::Unknown(kind) => {
@@ -266,11 +275,11 @@ fn report_subjects(index: &Index, live: &LiveTarget<'_>, members: &Members<'_>, 
     for (field, subject) in sources.chain([("spec.destination".to_owned(), live.destination)]) {
         match subject {
             Subject::IdentityBinding(key) if !index.bindings.contains_key(key) => {
-                findings.push(Finding::error(
-                    &object,
-                    field,
-                    format!("there is no IdentityBinding {key}"),
-                ));
+                let finding = Finding::error(&object, field, format!("there is no IdentityBinding {key}"));
+                findings.push(finding.missing(ObjectRef {
+                    kind: Kind::IdentityBinding,
+                    key: key.clone(),
+                }));
             }
             Subject::ServiceAccount(key) if !index.accounts.contains_key(key) && members.of(subject).is_empty() => {
                 let message = format!("there is no ServiceAccount {key}, and no pod has it");

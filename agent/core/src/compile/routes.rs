@@ -12,6 +12,14 @@ use crate::snapshot::HttpRoutes;
 /// Groups by name, with the names of the matches that count (`None`: all of them).
 pub(super) type Selection<'i> = Vec<(&'i Key, Option<Vec<&'i str>>)>;
 
+/// Why matches can't be chosen.
+pub(super) enum NoMatch {
+    /// The group is not there.
+    Group,
+    /// The group has no match of this place in the names; with an explanation.
+    Name(usize, String),
+}
+
 /// Compiled selections.
 pub(super) struct Routes<'i> {
     index: &'i Index,
@@ -28,19 +36,17 @@ impl<'i> Routes<'i> {
 
     /// The group, and what is wrong with naming these matches of it. Access 3: a rule with a name that is not there
     /// matches nothing, never everything, also where its other names are right.
-    pub(super) fn group(&self, key: &Key, names: &[String]) -> Result<&'i HttpRouteGroup, (Option<usize>, String)> {
+    pub(super) fn group(&self, key: &Key, names: &[String]) -> Result<&'i HttpRouteGroup, NoMatch> {
         let Some(group) = self.index.groups.get(key) else {
-            return Err((None, format!("there is no HTTPRouteGroup {key}")));
+            return Err(NoMatch::Group);
         };
         let known: BTreeSet<&str> = group.matches.iter().map(|m| m.name.as_str()).collect();
         match names.iter().position(|name| !known.contains(name.as_str())) {
             Some(at) => {
                 let known: Vec<&str> = known.into_iter().collect();
                 let name = names.get(at).map_or("", String::as_str);
-                Err((
-                    Some(at),
-                    format!("HTTPRouteGroup {key} has no match {name:?}, only {known:?}"),
-                ))
+                let why = format!("HTTPRouteGroup {key} has no match {name:?}, only {known:?}");
+                Err(NoMatch::Name(at, why))
             }
             None => Ok(group),
         }

@@ -221,38 +221,31 @@ fn root_service<'i>(
     endpoints: &Endpoints<'_>,
     findings: &mut Vec<Finding>,
 ) -> Option<&'i Service> {
-    let mut ignore = |why: String, hint: &str| {
-        let finding = Finding::error(
-            &split_ref(split),
-            "spec.service",
-            format!("{why}: the split is ignored"),
-        );
-        findings.push(finding.hint(hint));
+    let ignored = |why: String, hint: &str| {
+        let message = format!("{why}: the split is ignored");
+        Finding::error(&split_ref(split), "spec.service", message).hint(hint)
     };
     let name = match local_name(&split.service, &split.key.namespace) {
         Ok(name) => name,
         Err(why) => {
-            ignore(why, "a split's root is a Service of its own namespace");
+            findings.push(ignored(why, "a split's root is a Service of its own namespace"));
             return None;
         }
     };
     let key = Key::new(&split.key.namespace, name);
     let Some(service) = index.services.get(&key) else {
-        ignore(format!("there is no Service {key}"), "is the name misspelt?");
+        let finding = ignored(format!("there is no Service {key}"), "is the name misspelt?");
+        findings.push(finding.missing(service_ref(&key)));
         return None;
     };
     if service.cluster_ips.is_empty() {
-        ignore(
-            format!("Service {key} has no ClusterIP"),
-            "clients of a headless Service choose a pod themselves",
-        );
+        let hint = "clients of a headless Service choose a pod themselves";
+        findings.push(ignored(format!("Service {key} has no ClusterIP"), hint));
         return None;
     }
     if endpoints.ports_of(&key).next().is_none() {
-        ignore(
-            format!("Service {key} has no TCP port"),
-            "give the root the ports of its backends",
-        );
+        let hint = "give the root the ports of its backends";
+        findings.push(ignored(format!("Service {key} has no TCP port"), hint));
         return None;
     }
     Some(service)
@@ -273,7 +266,8 @@ fn weights(index: &Index, split: &TrafficSplit, findings: &mut Vec<Finding>) -> 
         };
         if !index.services.contains_key(&key) {
             let message = format!("there is no Service {key}: the others take its share");
-            findings.push(Finding::error(&object, format!("spec.backends[{at}].service"), message));
+            let finding = Finding::error(&object, format!("spec.backends[{at}].service"), message);
+            findings.push(finding.missing(service_ref(&key)));
             continue;
         }
         match weights.iter_mut().find(|(service, _)| *service == key) {
@@ -298,17 +292,23 @@ fn matches<'i>(
     findings: &mut Vec<Finding>,
 ) -> Option<Arc<HttpRoutes>> {
     let mut selection: Selection<'i> = Vec::new();
+    let mut missing = None;
     for (at, route) in split.matches.iter().enumerate() {
         let key = Key::new(&split.key.namespace, &route.name);
-        let why = match (&route.kind, index.groups.get(&key)) {
-            (RuleKind::HttpRouteGroup, Some(group)) => {
-                selection.push((&group.key, None));
-                continue;
+        let error = |why| Finding::error(&split_ref(split), format!("spec.matches[{at}]"), why);
+        match (&route.kind, index.groups.get(&key)) {
+            (RuleKind::HttpRouteGroup, Some(group)) => selection.push((&group.key, None)),
+            (RuleKind::HttpRouteGroup, None) => {
+                let finding = error(format!("there is no HTTPRouteGroup {key}: it matches nothing"));
+                let kind = Kind::HTTPRouteGroup;
+                findings.push(finding.missing(missing.insert(ObjectRef { kind, key }).clone()));
             }
-            (RuleKind::HttpRouteGroup, None) => format!("there is no HTTPRouteGroup {key}: it matches nothing"),
-            (kind, _) => format!("a split matches by HTTPRouteGroup, not by {kind:?}: it matches nothing"),
-        };
-        findings.push(Finding::error(&split_ref(split), format!("spec.matches[{at}]"), why));
+            (kind, _) => {
+                findings.push(error(format!(
+                    "a split matches by HTTPRouteGroup, not by {kind:?}: it matches nothing"
+                )));
+            }
+        }
     }
     let matches = if selection.is_empty() {
         None
@@ -317,7 +317,8 @@ fn matches<'i>(
     };
     if matches.is_none() {
         let message = "none of the matches can match: the split is ignored";
-        findings.push(Finding::error(&split_ref(split), "spec.matches", message));
+        let finding = Finding::error(&split_ref(split), "spec.matches", message);
+        findings.push(Finding { missing, ..finding });
     }
     matches
 }
