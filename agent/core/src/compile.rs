@@ -84,3 +84,66 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
         findings,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Change;
+    use crate::model::{Key, Mode, Namespace, Object, Pod};
+
+    fn pod(account: &str, last: u8) -> Object {
+        Object::Pod(Pod {
+            key: Key::new("shop", account),
+            uid: String::new(),
+            labels: Default::default(),
+            node: "n1".into(),
+            account: account.into(),
+            ips: vec![[10, 0, 0, last].into()],
+            ports: vec![],
+            host_network: false,
+            netns: None,
+            ready: true,
+            finished: false,
+        })
+    }
+
+    #[test]
+    fn identities_with_one_number_are_both_refused() {
+        let mut index = Index::new();
+        let shop = Namespace {
+            name: "shop".into(),
+            mode: Mode::Enforce,
+            unknown_mode: None,
+        };
+        for object in [
+            Object::Namespace(shop),
+            pod("buyer", 1),
+            pod("store", 2),
+            pod("thief", 3),
+        ] {
+            index.apply(Change::Upsert(object));
+        }
+        let settings = Settings {
+            node: "n1".into(),
+            outbound_port: 15001,
+            inbound_port: 15006,
+            errno: 111,
+        };
+        let number = |info: &IdentityInfo| match info.account.as_str() {
+            "store" => info.number(),
+            _ => Identity(7),
+        };
+        let plan = compile_with(&index, &settings, 1, number);
+        let identities: Vec<u64> = plan.kernel.peers.values().map(|peer| peer.identity).collect();
+        assert_eq!(
+            identities
+                .iter()
+                .filter(|identity| **identity == Identity::UNKNOWN.0)
+                .count(),
+            2
+        );
+        assert!(!identities.contains(&7));
+        let refused: Vec<&str> = plan.findings.iter().map(|finding| &*finding.object.key.name).collect();
+        assert_eq!(refused, ["buyer", "thief"]);
+    }
+}

@@ -67,7 +67,7 @@ fn every_rule_is_kept() {
         .map(|case| case.expect("readable").path())
         .collect();
     cases.sort();
-    assert!(cases.len() > 0, "only {} cases were found", cases.len());
+    assert!(!cases.is_empty(), "only {} cases were found", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
         let read = |name: &str| fs::read_to_string(case.join(name)).unwrap_or_else(|e| panic!("{case:?} {name}: {e}"));

@@ -2,5 +2,8 @@
 
 mod golden;
 mod kernel;
-
+mod properties;
+mod random;
+mod speed;
+mod steps;
 mod world;
