@@ -1,2 +1,3 @@
 //! Weir's node agent.
+pub mod cli;
 pub mod cluster;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::model::ObjectRef;
+use crate::model::{Kind, ObjectRef};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -28,10 +28,10 @@ pub struct Finding {
     /// What to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
-    /// The object that is named and not there. Who sees only some of the objects, as `weir lint` does, can tell from it
-    /// what may be elsewhere.
+    /// Kind of the object that is referred to and not there. Who sees only some of the objects, as `weir lint` does,
+    /// can tell from it what may be elsewhere.
     #[serde(skip)]
-    pub missing: Option<ObjectRef>,
+    pub missing: Option<Kind>,
 }
 
 impl Finding {
@@ -61,9 +61,9 @@ impl Finding {
         self
     }
 
-    /// About an object that is not there.
-    pub fn missing(mut self, object: ObjectRef) -> Finding {
-        self.missing = Some(object);
+    /// About an object of this kind that is not there.
+    pub fn missing(mut self, kind: Kind) -> Finding {
+        self.missing = Some(kind);
         self
     }
 }

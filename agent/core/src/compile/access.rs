@@ -164,7 +164,7 @@ fn granted<'i>(
             // A rule that could not be read has no name, and a finding of its own.
             if !rule.name.is_empty() {
                 let finding = dead_rule(target, at, "", format!("there is no {kind} {key}"));
-                findings.push(finding.missing(ObjectRef { kind, key: key.clone() }));
+                findings.push(finding.missing(kind));
             }
         };
         match &rule.kind {
@@ -276,14 +276,12 @@ fn report_subjects(index: &Index, live: &LiveTarget<'_>, members: &Members<'_>, 
         match subject {
             Subject::IdentityBinding(key) if !index.bindings.contains_key(key) => {
                 let finding = Finding::error(&object, field, format!("there is no IdentityBinding {key}"));
-                findings.push(finding.missing(ObjectRef {
-                    kind: Kind::IdentityBinding,
-                    key: key.clone(),
-                }));
+                findings.push(finding.missing(Kind::IdentityBinding));
             }
             Subject::ServiceAccount(key) if !index.accounts.contains_key(key) && members.of(subject).is_empty() => {
                 let message = format!("there is no ServiceAccount {key}, and no pod has it");
-                findings.push(Finding::warning(&object, field, message).hint("is name or namespace misspelt?"));
+                let finding = Finding::warning(&object, field, message).hint("is name or namespace misspelt?");
+                findings.push(finding.missing(Kind::ServiceAccount));
             }
             _ => {}
         }

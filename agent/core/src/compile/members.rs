@@ -230,10 +230,12 @@ fn binds_nobody(binding: &IdentityBinding, at: usize, scheme: &BindingScheme) ->
             field,
             format!("no pod of namespace {namespace} has these labels"),
         )
-        .hint("a binding binds pods of its own namespace only"),
+        .hint("a binding binds pods of its own namespace only")
+        .missing(Kind::Pod),
         BindingScheme::ServiceAccount(account) => {
             Finding::warning(&object, field, format!("no pod has the account {namespace}/{account}"))
                 .hint("a binding binds pods of its own namespace only")
+                .missing(Kind::Pod)
         }
         BindingScheme::Spiffe(id) if spiffe_account(id, namespace).is_none() => Finding::error(
             &object,
@@ -245,6 +247,7 @@ fn binds_nobody(binding: &IdentityBinding, at: usize, scheme: &BindingScheme) ->
             &object,
             field,
             format!("no pod has the account that spiffe://{id} names"),
-        ),
+        )
+        .missing(Kind::Pod),
     }
 }

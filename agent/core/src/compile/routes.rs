@@ -90,19 +90,20 @@ fn compile(index: &Index, selection: &Selection<'_>, findings: &mut Vec<Finding>
                     headers: http.headers.clone(),
                 });
                 names.push((group_name.clone(), http.name.as_str().into()));
-                fields.push((object.clone(), at));
+                fields.push((object.clone(), http.name.as_str()));
             }
         }
     }
     let (routes, errors) = RouteSet::compile(specs.iter().cloned());
     for error in &errors {
-        // The names are unique: they hold the place in the group.
+        // The names are unique: they hold the place in the list.
         let at = specs.iter().position(|spec| spec.name == error.name);
-        if let Some((object, at)) = at.and_then(|at| fields.get(at)) {
+        if let Some((object, name)) = at.and_then(|at| fields.get(at)) {
             let message = format!("the match matches nothing: {}", error.reason);
+            // By name: places have shifted where the converter left a match out.
             findings.push(Finding::error(
                 object,
-                format!("spec.matches[{at}].{}", error.field),
+                format!("spec.matches[{name:?}].{}", error.field),
                 message,
             ));
         }

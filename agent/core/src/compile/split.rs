@@ -130,7 +130,7 @@ fn backend(
         };
         let message =
             format!("backend {service} has no ready endpoint{family} for port {port}: the others take its share");
-        findings.push(Finding::warning(&object, "spec.backends", message));
+        findings.push(Finding::warning(&object, "spec.backends", message).missing(Kind::Pod));
         return None;
     };
     Some(Backend {
@@ -235,7 +235,7 @@ fn root_service<'i>(
     let key = Key::new(&split.key.namespace, name);
     let Some(service) = index.services.get(&key) else {
         let finding = ignored(format!("there is no Service {key}"), "is the name misspelt?");
-        findings.push(finding.missing(service_ref(&key)));
+        findings.push(finding.missing(Kind::Service));
         return None;
     };
     if service.cluster_ips.is_empty() {
@@ -267,7 +267,7 @@ fn weights(index: &Index, split: &TrafficSplit, findings: &mut Vec<Finding>) -> 
         if !index.services.contains_key(&key) {
             let message = format!("there is no Service {key}: the others take its share");
             let finding = Finding::error(&object, format!("spec.backends[{at}].service"), message);
-            findings.push(finding.missing(service_ref(&key)));
+            findings.push(finding.missing(Kind::Service));
             continue;
         }
         match weights.iter_mut().find(|(service, _)| *service == key) {
@@ -300,8 +300,8 @@ fn matches<'i>(
             (RuleKind::HttpRouteGroup, Some(group)) => selection.push((&group.key, None)),
             (RuleKind::HttpRouteGroup, None) => {
                 let finding = error(format!("there is no HTTPRouteGroup {key}: it matches nothing"));
-                let kind = Kind::HTTPRouteGroup;
-                findings.push(finding.missing(missing.insert(ObjectRef { kind, key }).clone()));
+                missing = Some(Kind::HTTPRouteGroup);
+                findings.push(Finding { missing, ..finding });
             }
             (kind, _) => {
                 findings.push(error(format!(

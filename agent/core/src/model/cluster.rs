@@ -43,7 +43,7 @@ pub struct Pod {
     pub labels: BTreeMap<String, String>,
     /// `spec.nodeName`, empty while not scheduled.
     pub node: String,
-    /// `spec.serviceAccountName`, `default` where absent.
+    /// `spec.serviceAccountName`, `default` where absent. Empty where it could not be read: nothing can name it.
     pub account: String,
     /// `status.podIPs` (or `podIP`), in order, without repeats.
     pub ips: Vec<IpAddr>,

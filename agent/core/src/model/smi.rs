@@ -42,7 +42,8 @@ pub enum TargetPortRef {
 pub struct TargetRule {
     /// What kind of route.
     pub kind: RuleKind,
-    /// Name of the route object, in the target's namespace.
+    /// Name of the route object, in the target's namespace. Empty where the rule could not be read: it names no route, and
+    /// grants nothing.
     pub name: String,
     /// Names of matches of an HTTPRouteGroup. `None`: all of them. `Some` of an empty list is the same as absent.
     pub matches: Option<Vec<String>>,

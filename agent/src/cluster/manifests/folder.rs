@@ -119,7 +119,7 @@ impl Folder {
                 }
                 Err(it) => {
                     let message = format!(
-                        "document {}: {}; the file's last good objects stay in force",
+                        "document {}: {}; until that is mended, nothing new is taken from the file",
                         it.number, it.message
                     );
                     broken.push(FileProblem {
@@ -143,7 +143,7 @@ impl Folder {
             document: 0,
             line: 0,
         };
-        let message = format!("{reason}; the file's last good objects stay in force");
+        let message = format!("{reason}; until that is mended, nothing new is taken from the file");
         self.files.entry(path.to_owned()).or_default().broken = vec![FileProblem { place, message }];
     }
 
@@ -184,6 +184,11 @@ impl Folder {
     /// The objects in force since [`Folder::settle`].
     pub fn objects(&self) -> impl Iterator<Item = &Object> {
         self.in_force.values()
+    }
+
+    /// How many files there are.
+    pub fn files(&self) -> usize {
+        self.files.len()
     }
 
     /// Where an object in force stands.

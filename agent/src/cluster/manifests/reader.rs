@@ -115,7 +115,7 @@ fn unknown(path: &Path, reason: &str) -> FileProblem {
     };
     FileProblem {
         place,
-        message: format!("{reason}; the last good objects from there stay in force"),
+        message: format!("{reason}; until that is mended, nothing new is taken from there"),
     }
 }
 

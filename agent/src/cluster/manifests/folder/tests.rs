@@ -112,7 +112,7 @@ fn a_file_that_cannot_be_opened_keeps_its_objects() {
     assert_eq!(changes(&batch), [""; 0]);
     assert_eq!(
         problems(&batch),
-        ["x.yaml: can't be read: permission denied; the file's last good objects stay in force"]
+        ["x.yaml: can't be read: permission denied; until that is mended, nothing new is taken from the file"]
     );
 }
 
