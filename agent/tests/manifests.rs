@@ -297,15 +297,6 @@ async fn the_folder_itself_may_go_and_come_back() {
     );
 }
 
-#[tokio::test]
-async fn an_empty_folder_has_a_first_batch_too() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let manifests = Manifests::open(folder.path()).expect("watched");
-    let mut watched = Watched { folder, manifests };
-    assert_eq!(watched.batch().await, Batch::default());
-    watched.assert_nothing_for(Duration::from_millis(2500)).await;
-}
-
 #[test]
 fn what_is_no_folder_is_an_error() {
     assert!(Manifests::open(Path::new("/nonexistent")).is_err());

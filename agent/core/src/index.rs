@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Namespace, Object, ObjectRef, Pod, PortRoute, Service,
+    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Mode, Namespace, Object, ObjectRef, Pod, PortRoute, Service,
     ServiceAccount, TrafficSplit, TrafficTarget,
 };
 
@@ -75,6 +75,12 @@ impl Index {
     /// The Services, by name.
     pub fn services(&self) -> impl Iterator<Item = &Service> {
         self.services.values()
+    }
+
+    /// Whether the namespace takes part.
+    pub fn enrolled(&self, namespace: &str) -> bool {
+        let key = Key::new("", namespace);
+        self.namespaces.get(&key).is_some_and(|namespace| namespace.mode != Mode::Off)
     }
 
     /// Whether the object is there.

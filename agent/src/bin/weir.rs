@@ -1,2 +1,7 @@
-//! Weir.
-fn main() {}
+//! The binary `weir`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    weir_agent::cli::main()
+}

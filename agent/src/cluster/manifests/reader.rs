@@ -22,7 +22,6 @@ pub(super) struct Reader {
     root: PathBuf,
     folder: Folder,
     read: BTreeMap<PathBuf, Seen>,
-    unknown: BTreeMap<PathBuf, String>,
 }
 
 #[derive(Debug)]
@@ -37,19 +36,16 @@ impl Reader {
             root: root.to_owned(),
             folder: Folder::default(),
             read: BTreeMap::new(),
-            unknown: BTreeMap::new(),
         }
     }
 
-    /// Reads what is new since the last time; no batch where nothing is. Files that `postponed` names are left as they
-    /// were.
-    pub(super) fn update(&mut self, postponed: impl Fn(&Path) -> bool) -> (Scan, Option<Batch>) {
+    /// Reads what is new since the last time. Files that `postponed` names are left as they were.
+    pub(super) fn update(&mut self, postponed: impl Fn(&Path) -> bool) -> (Scan, Batch) {
         let scan = Scan::of(&self.root);
-        let mut is_new = self.unknown != scan.unknown;
-        for (path, _) in self.read.extract_if(.., |path, _| scan.is_gone(path)) {
-            self.folder.remove(&path);
-            is_new = true;
+        for path in self.read.keys().filter(|path| scan.is_gone(path)) {
+            self.folder.remove(path);
         }
+        self.read.retain(|path, _| !scan.is_gone(path));
         for (path, stamp) in &scan.files {
             let known = self
                 .read
@@ -64,7 +60,6 @@ impl Reader {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => self.folder.put_unreadable(path, &format!("can't be read: {error}")),
             }
-            is_new = true;
             self.read.insert(
                 path.clone(),
                 Seen {
@@ -73,19 +68,13 @@ impl Reader {
                 },
             );
         }
-        for path in scan.unknown.keys() {
+        let mut batch = self.folder.settle();
+        for (path, reason) in &scan.unknown {
             // Read anew when it is back in sight, whatever its stamp.
             self.read.entry(path.clone()).and_modify(|seen| seen.doubtful = true);
+            batch.problems.push(unknown(path, reason));
         }
-        self.unknown.clone_from(&scan.unknown);
-        let batch = is_new.then(|| {
-            let mut batch = self.folder.settle();
-            batch
-                .problems
-                .extend(scan.unknown.iter().map(|(path, reason)| unknown(path, reason)));
-            batch.problems.sort();
-            batch
-        });
+        batch.problems.sort();
         (scan, batch)
     }
 }

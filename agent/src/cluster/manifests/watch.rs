@@ -37,19 +37,15 @@ pub(super) fn run(mut reader: Reader, mut send: impl FnMut(Batch) -> bool, is_wa
     while is_wanted() {
         let (scan, batch) = reader.update(|path| open.contains_key(path));
         let new_directories = watches.follow(&scan);
-        // An empty folder has nothing to read, and yet a first batch.
-        if let Some(batch) = batch
-            .or_else(|| last.is_none().then(Batch::default))
-            .filter(|batch| says_more(batch, last.as_ref()))
-        {
+        let said = last
+            .as_ref()
+            .is_some_and(|last| last.problems == batch.problems && last.findings == batch.findings);
+        if !said || !batch.changes.is_empty() {
             report(last.as_ref().map_or(&[], |last| &last.problems), &batch.problems);
-            last = Some(Batch {
-                changes: Vec::new(),
-                ..batch.clone()
-            });
-            if !send(batch) {
+            if !send(batch.clone()) {
                 return;
             }
+            last = Some(batch);
         }
         if !new_directories {
             // Otherwise something may have come into them before they were watched.
@@ -57,11 +53,6 @@ pub(super) fn run(mut reader: Reader, mut send: impl FnMut(Batch) -> bool, is_wa
         }
         open.retain(|_, since| since.elapsed() < OPEN_AT_MOST);
     }
-}
-
-fn says_more(batch: &Batch, last: Option<&Batch>) -> bool {
-    let the_same = |last: &Batch| last.problems == batch.problems && last.findings == batch.findings;
-    !batch.changes.is_empty() || !last.is_some_and(the_same)
 }
 
 fn report(before: &[FileProblem], now: &[FileProblem]) {

@@ -1,0 +1,299 @@
+//! The composition root: everything is made and wired here, and nowhere else.
+//!
+//! ```text
+//! manifests ─▶ index ─▶ compile ─▶ publisher ─┬─▶ kernel maps and links
+//!                ▲                            └─▶ engine
+//!   attachments ─┘         ring buffer, engine ─▶ refusal log
+//! ```
+//!
+//! | Port | Where | Why |
+//! |---|---|---|
+//! | 15000 | loopback of the node | admin: probes, metrics, the plan |
+//! | 15001 | each enrolled pod | what the pod's connect() was turned to |
+//! | 15006 | each enrolled pod | what sk_lookup steers to the engine |
+//!
+//! Bias: one task owns index, attachments and publisher, so that no two plans are ever put in force at once.
+
+mod attach;
+mod show;
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+use weir_core::compile::compile;
+use weir_core::finding::{Finding, Severity};
+use weir_core::index::Index;
+use weir_core::plan::{Plan, Settings};
+
+use crate::admin::{Admin, State};
+use crate::bpf::{self, Events, Origins, Sizes, Tables};
+use crate::cluster::manifests::{Batch, Manifests};
+use crate::engine::{self, Engine, Refusal};
+use crate::metrics::Metrics;
+use crate::publish::{Publisher, Report};
+use crate::refusals::{self, RefusalLog};
+use attach::Attachments;
+
+/// Everything that the command line can say.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Folder of manifests.
+    pub manifests: PathBuf,
+    /// This node's name.
+    pub node: String,
+    /// Admin address.
+    pub admin: SocketAddr,
+    /// Where the programs are attached.
+    pub cgroup: PathBuf,
+    /// The agent's folder in bpffs.
+    pub bpffs: PathBuf,
+    /// Table sizes.
+    pub sizes: Sizes,
+    /// `errno` of a refused `connect()`.
+    pub errno: u32,
+    /// The engine.
+    pub engine: engine::Config,
+    /// Remove everything from the kernel when the agent stops.
+    pub uninstall: bool,
+}
+
+/// Refusals of the engine that wait for the log; more are counted as lost by the engine.
+const REFUSAL_QUEUE: usize = 1024;
+/// Between two looks at what can't be attached and what the refusal log holds back.
+const TICK: Duration = Duration::from_secs(1);
+/// For what is under way when the agent stops.
+const DRAIN: Duration = Duration::from_secs(2);
+
+/// Runs the agent until SIGTERM or SIGINT.
+///
+/// # Errors
+/// Something without which nothing could be enforced failed; the message says what and the likely cause.
+pub async fn run(config: Config) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let listener = TcpListener::bind(config.admin)
+        .await
+        .with_context(|| format!("can't listen on the admin address {}, maybe another agent runs", config.admin))?;
+    let manifests = Manifests::open(&config.manifests)
+        .with_context(|| format!("can't read the folder of manifests {}", config.manifests.display()))?;
+
+    let mut programs = bpf::load(&bpf::Options { bpffs: config.bpffs.clone(), sizes: config.sizes })?;
+    let origins = Arc::new(Origins::new(&programs)?);
+    let kernel_stats = bpf::Stats::take(&mut programs)?;
+    let events = Events::take(&mut programs)?;
+    // SAFETY: the descriptor is the ring buffer's own, which the registration owns and never gives away.
+    let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }
+        .map_err(|error| anyhow!("can't wait for kernel events: {error}"))?;
+    let tables = Tables::take(&mut programs)?;
+    let publisher = Publisher::new(programs, tables, origins.clone(), config.cgroup.clone(), config.sizes);
+
+    let (refusals, refused) = mpsc::channel(REFUSAL_QUEUE);
+    let engine = Arc::new(Engine::start(config.engine.clone(), origins, refusals).context("can't start the engine")?);
+    let scraped = engine.clone();
+    let metrics = Arc::new(Metrics::new(kernel_stats, Box::new(move || scraped.stats().rows().collect())));
+    let state = Arc::new(arc_swap::ArcSwap::from_pointee(State {
+        not_ready: Some("the first plan is not in force yet".to_owned()),
+        ..State::default()
+    }));
+    let admin = Admin { state: state.clone(), metrics: metrics.clone() };
+    info!(admin = %config.admin, node = %config.node, manifests = %config.manifests.display(), "agent started");
+    let serving = tokio::spawn(admin.serve(listener));
+
+    let mut app = App {
+        settings: Settings {
+            node: config.node.clone(),
+            outbound_port: config.engine.outbound_port,
+            inbound_port: config.engine.inbound_port,
+            errno: config.errno,
+        },
+        index: Index::new(),
+        attachments: Attachments::default(),
+        publisher,
+        engine: engine.clone(),
+        metrics,
+        state,
+        batch: Batch::default(),
+        known: BTreeSet::new(),
+        generation: 0,
+        in_force: None,
+        log: RefusalLog::default(),
+    };
+    let outcome = tokio::select! {
+        outcome = app.work(manifests, events, refused) => outcome,
+        _ = terminate.recv() => { info!("SIGTERM: stopping"); Ok(()) }
+        _ = interrupt.recv() => { info!("SIGINT: stopping"); Ok(()) }
+    };
+    serving.abort();
+    app.log.flush(Instant::now() + Duration::from_secs(3600));
+    drop(app);
+    stop(&config, engine).await;
+    outcome
+}
+
+/// Ends what is open and, where asked to, removes everything from the kernel.
+async fn stop(config: &Config, engine: Arc<Engine>) {
+    if config.uninstall {
+        match bpf::uninstall(&config.bpffs) {
+            Ok(_) => info!(bpffs = %config.bpffs.display(), "removed programs, links and maps"),
+            Err(error) => error!(%error, "can't remove everything from the kernel, try `weir uninstall`"),
+        }
+    }
+    let Some(engine) = Arc::into_inner(engine) else { return };
+    let _ = tokio::task::spawn_blocking(move || engine.shutdown(DRAIN)).await;
+}
+
+struct App {
+    settings: Settings,
+    index: Index,
+    attachments: Attachments,
+    publisher: Publisher,
+    engine: Arc<Engine>,
+    metrics: Arc<Metrics>,
+    state: Arc<arc_swap::ArcSwap<State>>,
+    /// What is wrong with files and objects, as the source last told.
+    batch: Batch,
+    /// What is wrong and was logged already.
+    known: BTreeSet<String>,
+    generation: u64,
+    /// The last plan, and whether part of it is missing in the kernel or the engine.
+    in_force: Option<(Plan, bool)>,
+    log: RefusalLog,
+}
+
+impl App {
+    async fn work(
+        &mut self,
+        mut manifests: Manifests,
+        mut events: AsyncFd<Events>,
+        mut refused: mpsc::Receiver<Refusal>,
+    ) -> anyhow::Result<()> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                batch = manifests.next() => {
+                    let batch = batch.context("the folder of manifests is not watched any more")?;
+                    self.take(batch).await?;
+                }
+                ready = events.readable_mut() => {
+                    let mut ready = ready.context("can't read kernel events")?;
+                    let snapshot = self.engine.snapshot();
+                    while let Some(event) = ready.get_inner_mut().next_event() {
+                        self.log.add(refusals::from_kernel(&event, &snapshot), Instant::now());
+                    }
+                    ready.clear_ready();
+                }
+                Some(refusal) = refused.recv() => self.log.add(refusal.line(), Instant::now()),
+                _ = tick.tick() => {
+                    self.log.flush(Instant::now());
+                    let counts = self.log.counts();
+                    self.metrics.update(|numbers| numbers.refusals = counts);
+                    self.look_again().await?;
+                }
+            }
+        }
+    }
+
+    /// Finds namespaces that have come, gone, or were made anew under the same path, and tries again what failed.
+    async fn look_again(&mut self) -> anyhow::Result<()> {
+        if self.attachments.update(&mut self.index, &self.settings.node) {
+            return self.plan().await;
+        }
+        match self.in_force.take() {
+            Some((plan, true)) => self.publish(plan).await,
+            other => {
+                self.in_force = other;
+                Ok(())
+            }
+        }
+    }
+
+    async fn take(&mut self, batch: Batch) -> anyhow::Result<()> {
+        let mut changed = self.generation == 0;
+        for change in &batch.changes {
+            changed |= self.index.apply(change.clone());
+        }
+        changed |= self.attachments.update(&mut self.index, &self.settings.node);
+        let news = batch.problems != self.batch.problems || batch.findings != self.batch.findings;
+        self.batch = batch;
+        if changed || news { self.plan().await } else { Ok(()) }
+    }
+
+    async fn plan(&mut self) -> anyhow::Result<()> {
+        self.generation += 1;
+        let plan = compile(&self.index, &self.settings, self.generation);
+        self.publish(plan).await
+    }
+
+    async fn publish(&mut self, plan: Plan) -> anyhow::Result<()> {
+        let report = self.publisher.publish(&plan, &self.attachments.by_cookie(), &*self.engine).await?;
+        let mut findings = plan.findings.clone();
+        findings.extend(self.attachments.findings());
+        self.log_news(&findings, &report);
+        self.numbers(&findings, &report);
+        let shown = show::plan(&plan, &findings, &self.batch, &self.publisher.table_sizes(), &report);
+        self.state.store(Arc::new(State { not_ready: None, plan: shown }));
+        self.in_force = Some((plan, !report.problems.is_empty()));
+        Ok(())
+    }
+
+    /// Logs what is wrong once, when it comes up.
+    fn log_news(&mut self, findings: &[Finding], report: &Report) {
+        let mut now = BTreeSet::new();
+        let mut log = |severity: Severity, text: String| {
+            if !self.known.contains(&text) && !now.contains(&text) {
+                match severity {
+                    Severity::Error => error!(finding = %text, "something is wrong and costs what it names"),
+                    Severity::Warning => warn!(finding = %text, "something is hardly as meant"),
+                }
+            }
+            now.insert(text);
+        };
+        for problem in &report.problems {
+            log(Severity::Error, format!("part of the plan is not in force: {problem}"));
+        }
+        for problem in &self.batch.problems {
+            log(Severity::Error, problem.to_string());
+        }
+        for found in &self.batch.findings {
+            log(found.finding.severity, format!("{}: {}", found.place, found.finding));
+        }
+        for finding in findings {
+            log(finding.severity, finding.to_string());
+        }
+        self.known = now;
+    }
+
+    fn numbers(&self, findings: &[Finding], report: &Report) {
+        let tables = self.publisher.table_sizes();
+        let all = findings.iter().chain(self.batch.findings.iter().map(|found| &found.finding));
+        let (mut errors, mut warnings) = (0, 0);
+        for finding in all {
+            match finding.severity {
+                Severity::Error => errors += 1,
+                Severity::Warning => warnings += 1,
+            }
+        }
+        self.metrics.update(|numbers| {
+            numbers.generation = self.generation;
+            numbers.findings = [("error", errors), ("warning", warnings)].into();
+            numbers.file_problems = self.batch.problems.len() as u64;
+            numbers.tables = tables.to_vec();
+            numbers.publish_micros = report.micros;
+            for (map, failures) in &report.failed {
+                *numbers.map_failures.entry(map).or_default() += failures;
+            }
+        });
+    }
+}

@@ -1,0 +1,96 @@
+//! Which network namespaces this agent has open: those of the local pods of enrolled namespaces.
+//!
+//! Bias: a namespace is held only as long as its pod is there, because an open one outlives its pod. What can't be
+//! opened is reported with its pod and tried again. Owned by the app's task.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use weir_core::finding::Finding;
+use weir_core::index::{Change, Index};
+use weir_core::model::{Key, Kind, ObjectRef};
+
+use crate::bpf::netns::Netns;
+
+/// Annotation that names a pod's network namespace.
+const ANNOTATION: &str = "metadata.annotations[weir.dev/netns]";
+
+#[derive(Debug)]
+struct Attached {
+    inode: u64,
+    netns: Arc<Netns>,
+}
+
+/// The open namespaces.
+#[derive(Debug, Default)]
+pub struct Attachments {
+    open: BTreeMap<Key, Attached>,
+    failed: BTreeMap<Key, String>,
+}
+
+impl Attachments {
+    /// Opens and closes what the index asks for on node `node`, and tells the index. True when anything changed.
+    pub fn update(&mut self, index: &mut Index, node: &str) -> bool {
+        let wanted: BTreeMap<Key, Option<PathBuf>> = index
+            .pods()
+            .filter(|pod| pod.node == node && !pod.host_network && !pod.finished && index.enrolled(&pod.key.namespace))
+            .map(|pod| (pod.key.clone(), pod.netns.as_ref().map(PathBuf::from)))
+            .collect();
+        let mut changed = false;
+        let gone: Vec<Key> = self.open.keys().filter(|pod| !wanted.contains_key(*pod)).cloned().collect();
+        for pod in gone {
+            self.open.remove(&pod);
+            changed |= index.apply(Change::Detach { pod });
+        }
+        self.failed.clear();
+        for (pod, path) in wanted {
+            changed |= self.one(index, pod, path.as_deref());
+        }
+        changed
+    }
+
+    fn one(&mut self, index: &mut Index, pod: Key, path: Option<&Path>) -> bool {
+        let Some(path) = path else {
+            self.failed.insert(pod.clone(), "a pod of this node has to name its network namespace".to_owned());
+            return self.close(index, pod);
+        };
+        // A namespace that was made anew under the same path has another inode as long as the old one is open.
+        let inode = std::fs::metadata(path).map(|metadata| metadata.ino()).ok();
+        if let Some(attached) = self.open.get(&pod) {
+            if attached.netns.path() == path && Some(attached.inode) == inode {
+                return false;
+            }
+        }
+        match Netns::open(path) {
+            Ok(netns) => {
+                let cookie = netns.cookie();
+                let attached = Attached { inode: inode.unwrap_or_default(), netns: Arc::new(netns) };
+                self.open.insert(pod.clone(), attached);
+                index.apply(Change::Attach { pod, cookie })
+            }
+            Err(error) => {
+                self.failed.insert(pod.clone(), error.to_string());
+                self.close(index, pod)
+            }
+        }
+    }
+
+    fn close(&mut self, index: &mut Index, pod: Key) -> bool {
+        self.open.remove(&pod).is_some() && index.apply(Change::Detach { pod })
+    }
+
+    /// The open namespaces by their cookies.
+    pub fn by_cookie(&self) -> BTreeMap<u64, Arc<Netns>> {
+        self.open.values().map(|attached| (attached.netns.cookie(), attached.netns.clone())).collect()
+    }
+
+    /// What could not be opened.
+    pub fn findings(&self) -> impl Iterator<Item = Finding> {
+        self.failed.iter().map(|(pod, message)| {
+            Finding::error(&ObjectRef { kind: Kind::Pod, key: pod.clone() }, ANNOTATION, message.clone())
+                .hint("until then the pod is not enforced on this node; name a namespace such as /run/netns/NAME")
+        })
+    }
+}

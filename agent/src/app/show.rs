@@ -1,0 +1,92 @@
+//! The plan in force as `/plan` shows it. The shape is a promise to scripts: fields are added, never renamed.
+
+use serde_json::{Value, json};
+use weir_core::finding::Finding;
+use weir_core::plan::Plan;
+use weir_core::snapshot::Root;
+
+use crate::cluster::manifests::Batch;
+use crate::publish::Report;
+
+/// Everything about the plan, for people and scripts.
+pub fn plan(
+    plan: &Plan,
+    findings: &[Finding],
+    batch: &Batch,
+    tables: &[(&'static str, usize, u32)],
+    report: &Report,
+) -> Value {
+    let snapshot = &plan.snapshot;
+    let identities: Vec<Value> = snapshot
+        .identities
+        .iter()
+        .map(|(number, info)| {
+            json!({
+                "identity": number.to_string(),
+                "name": info.to_string(),
+                "namespace": info.namespace,
+                "account": info.account,
+                "bindings": info.bindings,
+            })
+        })
+        .collect();
+    let pods: Vec<Value> = snapshot
+        .local
+        .iter()
+        .map(|(cookie, pod)| {
+            json!({
+                "pod": pod.pod.to_string(),
+                "netns_cookie": cookie,
+                "identity": pod.identity.to_string(),
+                "account": pod.info.to_string(),
+                "ips": pod.ips,
+            })
+        })
+        .collect();
+    let mut roots: Vec<_> = snapshot.roots.iter().collect();
+    roots.sort_by_key(|(address, _)| **address);
+    let services: Vec<Value> =
+        roots.iter().map(|(address, root)| json!({ "address": address.to_string(), "root": show_root(root) })).collect();
+    let sizes: serde_json::Map<String, Value> = tables
+        .iter()
+        .map(|(name, entries, room)| (name.to_string(), json!({ "entries": entries, "max_entries": room })))
+        .collect();
+    json!({
+        "generation": plan.generation,
+        "identities": identities,
+        "pods": pods,
+        "known_addresses": snapshot.peers.len(),
+        "services": services,
+        "tables": sizes,
+        "rejected": findings,
+        "files": { "problems": batch.problems, "rejected": batch.findings },
+        "problems": report.problems,
+        "publish_micros": report.micros,
+    })
+}
+
+fn show_root(root: &Root) -> Value {
+    let routes: Vec<Value> = root
+        .routes
+        .iter()
+        .map(|route| {
+            let backends: Vec<Value> = route
+                .backends
+                .iter()
+                .map(|backend| {
+                    json!({
+                        "service": backend.service.to_string(),
+                        "weight": backend.weight,
+                        "endpoints": backend.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                    })
+                })
+                .collect();
+            json!({
+                "split": route.split.as_ref().map(ToString::to_string),
+                "matches": route.matches.is_some(),
+                "backends": backends,
+            })
+        })
+        .collect();
+    json!({ "service": root.service.to_string(), "port": root.port, "protocol": root.protocol, "routes": routes })
+}

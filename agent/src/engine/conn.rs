@@ -1,0 +1,160 @@
+//! One accepted connection: who it belongs to, what it stands on, and how it is ended from outside.
+//!
+//! Bias: the hot path pays nothing for being watched. A connection keeps its deadline and what it stands on in cells
+//! that its core reads when the snapshot changes or the clock ticks; no timer, channel or lock is touched per request.
+//! The core's thread owns everything here.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::Duration;
+
+use weir_core::snapshot::PodInfo;
+
+use super::judge::Server;
+use super::kernel::Direction;
+
+/// What an open connection relies on, and is judged by when the snapshot changes.
+#[derive(Clone, Debug)]
+pub(super) enum Standing {
+    /// Nothing was granted yet.
+    Opening,
+    /// Bytes are relayed to this server.
+    Tcp(Server),
+    /// Between two requests.
+    HttpIdle,
+    /// A request is under way to this server; it may end, the next one is judged by itself.
+    HttpBusy(Server),
+}
+
+/// How a connection is told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// With a reset, at once.
+    Reset,
+    /// In order: it is idle, and nothing more can come of it.
+    Close,
+}
+
+/// A wait that took longer than it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Late;
+
+/// An accepted connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    /// Cookie of the enrolled pod whose listener accepted it.
+    pub cookie: u64,
+    /// Which side that pod is.
+    pub direction: Direction,
+    /// The client: its real address and port.
+    pub peer: SocketAddr,
+    /// The client's pod, by the snapshot of the moment it connected.
+    pub client: Arc<PodInfo>,
+    /// What was asked for: a Service's address, or a pod's.
+    pub destination: SocketAddr,
+    standing: RefCell<Standing>,
+    clock: Rc<Cell<u64>>,
+    deadline: Cell<u64>,
+    end: Cell<Option<End>>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Conn {
+    /// A connection that has just been accepted. `clock` is its core's, in milliseconds.
+    pub fn new(
+        cookie: u64,
+        direction: Direction,
+        peer: SocketAddr,
+        client: Arc<PodInfo>,
+        destination: SocketAddr,
+        clock: Rc<Cell<u64>>,
+    ) -> Conn {
+        Conn {
+            cookie,
+            direction,
+            peer,
+            client,
+            destination,
+            standing: RefCell::new(Standing::Opening),
+            clock,
+            deadline: Cell::new(u64::MAX),
+            end: Cell::new(None),
+            waker: RefCell::new(None),
+        }
+    }
+
+    /// What it stands on.
+    pub fn standing(&self) -> Standing {
+        self.standing.borrow().clone()
+    }
+
+    /// Notes what it stands on from now on.
+    pub fn stands_on(&self, standing: Standing) {
+        self.standing.replace(standing);
+    }
+
+    /// From now on [`Conn::in_time`] waits no longer than `time`, give or take a tick of the core's clock.
+    pub fn allow(&self, time: Duration) {
+        self.deadline
+            .set(self.clock.get().saturating_add(time.as_millis() as u64));
+    }
+
+    /// From now on [`Conn::in_time`] waits for ever.
+    pub fn allow_forever(&self) {
+        self.deadline.set(u64::MAX);
+    }
+
+    /// True once the deadline has passed.
+    pub fn is_late(&self) -> bool {
+        self.clock.get() >= self.deadline.get()
+    }
+
+    /// Tells the connection to end. A later, softer word does not take back a harder one.
+    pub fn end(&self, end: End) {
+        if self.end.get() != Some(End::Reset) {
+            self.end.set(Some(end));
+        }
+        self.wake();
+    }
+
+    /// Makes its task look at deadline and end.
+    pub fn wake(&self) {
+        let waker = self.waker.borrow_mut().take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Runs the connection's work until it is through, or until the connection is told to end.
+    pub async fn watched<F: Future>(&self, work: F) -> Result<F::Output, End> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| {
+            if let Some(end) = self.end.get() {
+                return Poll::Ready(Err(end));
+            }
+            let mut waker = self.waker.borrow_mut();
+            if !waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                *waker = Some(cx.waker().clone());
+            }
+            drop(waker);
+            work.as_mut().poll(cx).map(Ok)
+        })
+        .await
+    }
+
+    /// Waits for `work`, but not beyond the deadline. What `work` has done by then stays done.
+    pub async fn in_time<F: Future>(&self, work: F) -> Result<F::Output, Late> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Ok(output)),
+            Poll::Pending if self.is_late() => Poll::Ready(Err(Late)),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
+    }
+}

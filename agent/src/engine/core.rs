@@ -1,0 +1,252 @@
+//! One core of the engine: a thread with its own runtime, listeners, connections, pool and rotations.
+//!
+//! Bias: cores share nothing that requests write to. All state is the thread's own (`Rc`, `Cell`), so that there is no
+//! lock and no contended cache line between two requests; the price is that idle upstream connections and the place
+//! in a rotation are per core. Commands come over a channel; the clock ticks every [`TICK`] and bounds all waits.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+use weir_core::snapshot::Snapshot;
+
+use super::conn::{Conn, End, Standing};
+use super::judge;
+use super::kernel::Kernel;
+use super::listen::{self, PodListeners};
+use super::netns::Namespace;
+use super::pods::{Admitted, PodError};
+use super::pool::Pool;
+use super::refuse::Refusal;
+use super::split::Rotations;
+use super::stats::Counters;
+use super::{Config, Shared};
+
+/// How often deadlines are looked at: every wait may take so much longer than it was allowed.
+const TICK: Duration = Duration::from_millis(50);
+
+/// How many bytes a relay moves with one read; shared by all relays of the core.
+const SCRATCH: usize = 256 * 1024;
+
+/// What the engine tells a core.
+pub(super) enum Command {
+    /// Serve exactly these pods; says which could not be served.
+    Pods(Arc<[Admitted]>, oneshot::Sender<Vec<PodError>>),
+    /// The snapshot was swapped.
+    Judge,
+    /// Take no more connections, end the idle ones, and stop once all are gone or the time is over.
+    Stop(Duration),
+}
+
+/// One core.
+pub(super) struct Core {
+    index: usize,
+    shared: Arc<Shared>,
+    /// What it has seen.
+    pub counters: Arc<Counters>,
+    /// Idle upstream connections.
+    pub pool: Pool,
+    /// Places in the rotations of Services.
+    pub rotations: Rotations,
+    /// Where a relay reads into, between two awaits.
+    pub scratch: RefCell<Box<[u8]>>,
+    started: Instant,
+    clock: Rc<Cell<u64>>,
+    stopping: Cell<bool>,
+    pods: RefCell<HashMap<u64, PodListeners>>,
+    conns: RefCell<HashMap<u64, Rc<Conn>>>,
+    last_conn: Cell<u64>,
+}
+
+impl Core {
+    /// A core that serves nobody yet.
+    pub fn new(index: usize, shared: Arc<Shared>, counters: Arc<Counters>) -> Core {
+        Core {
+            index,
+            counters,
+            pool: Pool::new(shared.config.limits.idle_upstreams_per_client),
+            rotations: Rotations::new(index),
+            scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
+            started: Instant::now(),
+            clock: Rc::new(Cell::new(0)),
+            stopping: Cell::new(false),
+            pods: RefCell::default(),
+            conns: RefCell::default(),
+            last_conn: Cell::new(0),
+            shared,
+        }
+    }
+
+    /// Works on commands until it is told to stop or the engine is gone. Runs inside a `LocalSet`.
+    pub async fn run(self: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Command>) {
+        let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut patience = None;
+        while patience.is_none_or(|until| Instant::now() < until && !self.conns.borrow().is_empty()) {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(Command::Pods(pods, reply)) => drop(reply.send(self.serve(&pods))),
+                    Some(Command::Judge) => self.judge(),
+                    Some(Command::Stop(time)) => {
+                        self.stop();
+                        patience = Some(Instant::now() + time);
+                    }
+                    None => break,
+                },
+                _ = ticks.tick() => self.tick(),
+            }
+        }
+    }
+
+    /// Which one it is, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// The engine's settings.
+    pub fn config(&self) -> &Config {
+        &self.shared.config
+    }
+
+    /// The kernel's programs.
+    pub fn kernel(&self) -> &dyn Kernel {
+        &*self.shared.kernel
+    }
+
+    /// The snapshot in force. Not to be held across an await.
+    pub fn snapshot(&self) -> arc_swap::Guard<Arc<Snapshot>> {
+        self.shared.snapshot.load()
+    }
+
+    /// Milliseconds since the core began, as of the last tick.
+    pub fn now(&self) -> u64 {
+        self.clock.get()
+    }
+
+    /// The clock itself.
+    pub fn clock(&self) -> Rc<Cell<u64>> {
+        self.clock.clone()
+    }
+
+    /// True once no more requests are taken.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.get()
+    }
+
+    /// Where sockets of an enrolled pod of this node are made.
+    pub fn namespace_of(&self, cookie: u64) -> Option<Namespace> {
+        self.pods
+            .borrow()
+            .get(&cookie)
+            .map(|pod| pod.admitted.spec.namespace.clone())
+    }
+
+    /// Takes a seat for a connection of a pod, if there is one.
+    pub fn seat(&self, pod: &Admitted) -> Option<super::pods::Seat> {
+        super::pods::Seat::take(&self.shared, pod)
+    }
+
+    /// Hands a refusal on, or counts it as lost. `refusal` is only made if there is room for it.
+    pub fn report(&self, refusal: impl FnOnce() -> Refusal) {
+        match self.shared.refusals.try_reserve() {
+            Ok(room) => room.send(refusal()),
+            Err(_) => self.counters.reports_lost.one(),
+        }
+    }
+
+    /// Keeps a connection in sight until the answer is dropped.
+    pub fn watch(self: &Rc<Core>, conn: Rc<Conn>) -> Watched {
+        let id = self.last_conn.get().wrapping_add(1);
+        self.last_conn.set(id);
+        self.conns.borrow_mut().insert(id, conn);
+        self.counters.open.one();
+        Watched { core: self.clone(), id }
+    }
+
+    fn serve(self: &Rc<Core>, pods: &[Admitted]) -> Vec<PodError> {
+        let keep = |open: &PodListeners| pods.iter().any(|pod| pod.is_same(&open.admitted));
+        let gone: Vec<u64> = self
+            .pods
+            .borrow()
+            .iter()
+            .filter(|(_, open)| !keep(open))
+            .map(|(cookie, _)| *cookie)
+            .collect();
+        for cookie in &gone {
+            // Dropped outside of the borrow: closing listeners runs code of ours.
+            let listeners = self.pods.borrow_mut().remove(cookie);
+            drop(listeners);
+        }
+        self.end_where(|conn| gone.contains(&conn.cookie));
+        let mut errors = Vec::new();
+        for pod in pods {
+            if self.stopping.get() || self.pods.borrow().contains_key(&pod.spec.cookie) {
+                continue;
+            }
+            match listen::open(self, pod) {
+                Ok(open) => drop(self.pods.borrow_mut().insert(pod.spec.cookie, open)),
+                Err(error) => errors.push(error),
+            }
+        }
+        errors
+    }
+
+    /// Judges everything that is open by the snapshot in force.
+    fn judge(&self) {
+        let snapshot = self.snapshot();
+        self.pool.judge(&snapshot);
+        self.rotations.judge(&snapshot);
+        for conn in self.conns.borrow().values() {
+            if let Some(end) = judge::again(&snapshot, conn) {
+                if end == End::Reset {
+                    self.counters.revoked.one();
+                }
+                conn.end(end);
+            }
+        }
+    }
+
+    fn tick(&self) {
+        self.clock.set(self.started.elapsed().as_millis() as u64);
+        for conn in self.conns.borrow().values().filter(|conn| conn.is_late()) {
+            conn.wake();
+        }
+        self.pool.expire(self.now(), self.config().times.idle_upstream);
+    }
+
+    fn stop(&self) {
+        self.stopping.set(true);
+        let listeners = std::mem::take(&mut *self.pods.borrow_mut());
+        drop(listeners);
+        for conn in self.conns.borrow().values() {
+            if matches!(conn.standing(), Standing::HttpIdle) {
+                conn.end(End::Close);
+            }
+        }
+    }
+
+    fn end_where(&self, gone: impl Fn(&Conn) -> bool) {
+        for conn in self.conns.borrow().values().filter(|conn| gone(conn)) {
+            self.counters.revoked.one();
+            conn.end(End::Reset);
+        }
+    }
+}
+
+/// A connection that its core has in sight.
+pub(super) struct Watched {
+    core: Rc<Core>,
+    id: u64,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let conn = self.core.conns.borrow_mut().remove(&self.id);
+        drop(conn);
+        self.core.counters.open.less();
+    }
+}

@@ -1,0 +1,190 @@
+//! HTTP/1.1: one request after the other, each judged by itself.
+//!
+//! Bias: strict and in order. A request is answered before the next one is looked at, so pipelined requests cost
+//! latency and never their order; what is framed doubtfully ends the connection. A request and its answer are relayed
+//! at the same time, each through one buffer of bounded size. Buffers belong to the connection and are used again.
+//!
+//! ```text
+//!   Idle ──head──▶ judged ─┬─▶ refused: 403 ───────────────┬─▶ body read to its end ─▶ Idle
+//!    ▲                     └─▶ upstream ─▶ exchange ─┬──────┘
+//!    │                             ▲      │ stale    └─▶ body still coming, or close ─▶ answer, FIN, drain
+//!    └─── done, both keep ◀────────┼──────┤
+//!                                  └──────┘ once, on a new connection
+//! ```
+
+mod answer;
+mod body;
+mod exchange;
+mod request;
+mod response;
+
+use std::rc::Rc;
+
+use bytes::BytesMut;
+use tokio::net::TcpStream;
+
+use super::accept::Place;
+use super::conn::{Conn, Standing};
+use super::core::Core;
+use super::judge::No;
+use super::linger;
+use super::upstream::{self, ConnectError};
+
+use exchange::Exchanged;
+use request::{Asked, Heard};
+
+/// An idle connection keeps buffers of up to this size.
+const KEPT: usize = 16 * 1024;
+
+/// What follows a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The next one.
+    Next,
+    /// An orderly close, with what the client still sends read and dropped.
+    Farewell,
+    /// An orderly close, at once: nothing is under way.
+    Close,
+    /// A reset: the exchange was cut short.
+    Reset,
+}
+
+/// A client's connection and its buffers.
+struct Session<'a> {
+    core: &'a Rc<Core>,
+    place: &'a Place,
+    conn: &'a Conn,
+    /// What the client has sent and nobody has looked at.
+    input: BytesMut,
+    /// What goes to the server first: the head, and as much of the body as was there with it.
+    request: Vec<u8>,
+    /// What the server has sent and nobody has looked at. Empty between two exchanges.
+    response: BytesMut,
+    /// Heads and answers for the client.
+    output: Vec<u8>,
+}
+
+/// Serves requests until the connection ends. `input` was read from the client already.
+pub(super) async fn serve(core: &Rc<Core>, place: &Place, conn: &Conn, client: &mut TcpStream, input: BytesMut) {
+    let (request, output) = (Vec::new(), Vec::new());
+    let mut session = Session {
+        core,
+        place,
+        conn,
+        input,
+        request,
+        response: BytesMut::new(),
+        output,
+    };
+    loop {
+        match session.one(client).await {
+            Then::Next => session.trim(),
+            Then::Farewell => return answer::farewell(core, conn, client).await,
+            Then::Close => return linger::orderly(client),
+            Then::Reset => return,
+        }
+    }
+}
+
+impl Session<'_> {
+    /// One request, from its first byte to the last of its answer.
+    async fn one(&mut self, client: &mut TcpStream) -> Then {
+        self.conn.stands_on(Standing::HttpIdle);
+        match self.hear(client).await {
+            Heard::Nothing => Then::Close,
+            Heard::Broken => Then::Reset,
+            Heard::Bad(error) => self.answer_bad(client, error.status, error.reason).await,
+            Heard::Slow => self.answer_bad(client, 408, "the request did not come in time").await,
+            Heard::Request(asked, Ok(server)) => self.forward(client, asked, server).await,
+            Heard::Request(asked, Err(No::Nobody)) => self.answer(client, asked, 503, "no endpoint is ready").await,
+            Heard::Request(asked, Err(No::Missing(_, missing))) => {
+                self.answer(client, asked, 403, &missing.to_string()).await
+            }
+        }
+    }
+
+    /// Gets an allowed request to its server and the response back.
+    async fn forward(&mut self, client: &mut TcpStream, asked: Asked, server: super::judge::Server) -> Then {
+        self.conn.stands_on(Standing::HttpBusy(server.clone()));
+        let mut body = asked.body(self.core);
+        if let Err(error) = body::take(&mut body, &mut self.input, &mut self.request) {
+            return self.answer_bad(client, 400, &error.to_string()).await;
+        }
+        let between = self.between(&server);
+        let mut pooled = self.core.pool.take(&between, &self.conn.client, &server);
+        loop {
+            let reused = pooled.is_some();
+            let mut upstream = match pooled.take() {
+                Some(upstream) => upstream,
+                None => match upstream::connect(self.core, self.place, self.conn, &server).await {
+                    Ok(upstream) => upstream,
+                    Err(ConnectError::Failed(_)) => {
+                        return self
+                            .answer_over(client, asked, body, 503, "the endpoint refused the connection")
+                            .await;
+                    }
+                    Err(ConnectError::Late) => {
+                        return self
+                            .answer_over(client, asked, body, 504, "the endpoint did not answer")
+                            .await;
+                    }
+                },
+            };
+            if reused {
+                self.core.counters.upstream_reuses.one();
+            }
+            self.response.clear();
+            match self.exchange(client, &mut upstream, asked, &mut body).await {
+                Exchanged::Stale { untouched } if reused && (untouched || asked.is_repeatable()) => {
+                    self.core.counters.upstream_retries.one();
+                }
+                Exchanged::Stale { .. } => {
+                    let reason = "the server closed the connection without an answer";
+                    return self.answer_over(client, asked, body, 502, reason).await;
+                }
+                Exchanged::Failed { status, reason } => {
+                    drop(upstream);
+                    return match status {
+                        400..500 => self.answer_bad(client, status, reason).await,
+                        _ => self.answer_over(client, asked, body, status, reason).await,
+                    };
+                }
+                Exchanged::Broken => return Then::Reset,
+                Exchanged::Complete {
+                    keep_client,
+                    keep_server,
+                } => {
+                    if keep_server && self.response.is_empty() {
+                        let client = self.conn.client.clone();
+                        self.core.pool.put(between, upstream, client, server, self.core.now());
+                    } else if body.is_done() {
+                        linger::orderly(&upstream);
+                    }
+                    return self.settle(client, keep_client, &mut body).await;
+                }
+            }
+        }
+    }
+
+    fn between(&self, server: &super::judge::Server) -> super::pool::Between {
+        super::pool::Between {
+            cookie: self.conn.cookie,
+            client: self.conn.peer.ip(),
+            server: server.address,
+        }
+    }
+
+    /// Gives back what a large body has made the buffers grow to.
+    fn trim(&mut self) {
+        self.request.clear();
+        self.output.clear();
+        for buffer in [&mut self.input, &mut self.response] {
+            if buffer.is_empty() && buffer.capacity() > KEPT {
+                *buffer = BytesMut::new();
+            }
+        }
+        for buffer in [&mut self.request, &mut self.output] {
+            buffer.shrink_to(KEPT);
+        }
+    }
+}

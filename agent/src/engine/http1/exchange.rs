@@ -1,0 +1,177 @@
+//! One request and its response over one upstream connection, both on their way at the same time.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::task::Poll;
+
+use bytes::BytesMut;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+use weir_core::http1::Body;
+
+use super::super::conn::{Conn, Late};
+use super::super::core::Core;
+use super::Session;
+use super::body::{self, Cut};
+use super::request::Asked;
+use super::response::{Answered, Response, Unanswered};
+
+/// What became of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Exchanged {
+    /// The response has reached the client. The request's body may still be coming.
+    Complete {
+        /// The client's connection can be used again, once the body has ended.
+        keep_client: bool,
+        /// The server's can: all of the request was sent, and it will listen again.
+        keep_server: bool,
+    },
+    /// The server's connection ended before a byte of a response.
+    Stale {
+        /// Not a byte of the request was taken either.
+        untouched: bool,
+    },
+    /// The client is to be told this; it has got nothing yet.
+    Failed {
+        /// 400, 408, 502 or 504.
+        status: u16,
+        /// Why.
+        reason: &'static str,
+    },
+    /// One side has gone in the middle; the other must not take what it has for the whole.
+    Broken,
+}
+
+/// How far the two directions have got, seen by each other.
+#[derive(Debug, Default)]
+pub(super) struct Progress {
+    /// Some of the request was written.
+    pub sent: Cell<bool>,
+    /// Some of the body has come.
+    pub body_begun: Cell<bool>,
+    /// The server has asked for the body.
+    pub continued: Cell<bool>,
+    /// All of the request was written.
+    pub uploaded: Cell<bool>,
+    /// The final head is on its way to the client.
+    pub answered: Cell<bool>,
+}
+
+impl Session<'_> {
+    /// Sends [`Session::request`] and the rest of `body`, and passes the response on.
+    pub(super) async fn exchange(
+        &mut self,
+        client: &mut TcpStream,
+        server: &mut TcpStream,
+        asked: Asked,
+        body: &mut Body,
+    ) -> Exchanged {
+        let Session { core, conn, .. } = *self;
+        conn.allow(core.config().times.response);
+        let progress = Progress::default();
+        progress
+            .body_begun
+            .set(body.remaining() != asked.body(core).remaining() || body.is_done());
+        let (mut from_client, mut to_client) = client.split();
+        let (mut from_server, mut to_server) = server.split();
+        let upload = Request {
+            core,
+            conn,
+            progress: &progress,
+            head: &self.request,
+            body,
+            input: &mut self.input,
+        };
+        let input = &mut self.response;
+        let response = Response {
+            core,
+            conn,
+            asked,
+            progress: &progress,
+            input,
+            output: &mut self.output,
+        };
+        let mut up = pin!(upload.relay(&mut from_client, &mut to_server));
+        let mut down = pin!(response.relay(&mut from_server, &mut to_client));
+        let mut sending = true;
+        let outcome = poll_fn(|cx| {
+            if sending && let Poll::Ready(sent) = up.as_mut().poll(cx) {
+                sending = false;
+                match sent {
+                    // A server may answer early and close its side: what it says still counts.
+                    Ok(()) | Err(Cut::Receiver) => {}
+                    Err(cut) => return Poll::Ready(Err(cut)),
+                }
+            }
+            down.as_mut().poll(cx).map(Ok)
+        })
+        .await;
+        settle(outcome, &progress)
+    }
+}
+
+fn settle(outcome: Result<Result<Answered, Unanswered>, Cut>, progress: &Progress) -> Exchanged {
+    let answered = progress.answered.get();
+    match outcome {
+        Ok(Ok(Answered {
+            keep_client,
+            keep_server,
+        })) => Exchanged::Complete {
+            keep_client,
+            keep_server: keep_server && progress.uploaded.get(),
+        },
+        Ok(Err(Unanswered::Silence)) => Exchanged::Stale {
+            untouched: !progress.sent.get(),
+        },
+        Ok(Err(Unanswered::Bad(reason))) => Exchanged::Failed { status: 502, reason },
+        Ok(Err(Unanswered::Late)) => Exchanged::Failed {
+            status: 504,
+            reason: "the server did not answer in time",
+        },
+        Err(Cut::Framing(_)) if !answered => Exchanged::Failed {
+            status: 400,
+            reason: "the request's body is malformed",
+        },
+        Err(Cut::Late) if !answered => Exchanged::Failed {
+            status: 408,
+            reason: "the request's body did not come in time",
+        },
+        Ok(Err(Unanswered::Broken)) | Err(_) => Exchanged::Broken,
+    }
+}
+
+/// A request on its way to the server.
+struct Request<'a> {
+    core: &'a Core,
+    conn: &'a Conn,
+    progress: &'a Progress,
+    head: &'a [u8],
+    body: &'a mut Body,
+    input: &'a mut BytesMut,
+}
+
+impl Request<'_> {
+    async fn relay(self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<(), Cut> {
+        let Request {
+            core,
+            conn,
+            progress,
+            head,
+            body,
+            input,
+        } = self;
+        match conn.in_time(to.write(head)).await {
+            Ok(Ok(written)) => {
+                progress.sent.set(written > 0);
+                body::send(core, conn, to, head.get(written..).unwrap_or_default()).await?;
+            }
+            Ok(Err(_)) => return Err(Cut::Receiver),
+            Err(Late) => return Err(Cut::Late),
+        }
+        body::relay(core, conn, body, input, (from, &core.counters.bytes_from_clients), to).await?;
+        progress.uploaded.set(true);
+        Ok(())
+    }
+}

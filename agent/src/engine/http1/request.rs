@@ -1,0 +1,163 @@
+//! The head of a request: read, parsed in place, judged, and written anew for the server.
+
+use bytes::{Buf, BytesMut};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use weir_core::http1::{self, Body, BodyMode, Framing, HeadError, RequestHead, Version};
+
+use super::super::conn::Late;
+use super::super::core::Core;
+use super::super::flow;
+use super::super::judge::{self, No, Server};
+use super::super::refuse::Reason;
+use super::Session;
+
+/// Room for the bytes of a head, at first.
+const HEAD: usize = 4096;
+
+/// What is remembered of a request once its head is gone from the buffer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    /// It was a HEAD.
+    pub head: bool,
+    /// The client's version.
+    pub version: Version,
+    /// The client keeps its connection.
+    pub keep_alive: bool,
+    /// How its body comes.
+    pub framing: Framing,
+    /// The client may wait for a 100 before it sends the body.
+    pub expects: bool,
+    idempotent: bool,
+}
+
+impl Asked {
+    fn of(head: &RequestHead<'_>) -> Asked {
+        Asked {
+            head: head.is_head(),
+            version: head.version,
+            keep_alive: head.keep_alive,
+            framing: head.framing,
+            expects: head.expect_continue,
+            // RFC 9110 section 9.2.2.
+            idempotent: matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
+        }
+    }
+
+    /// Its body, at the first byte.
+    pub fn body(&self, core: &Core) -> Body {
+        Body::new(self.framing, BodyMode::Wire, &core.config().limits.http)
+    }
+
+    /// It has no body.
+    pub fn is_bodiless(&self) -> bool {
+        matches!(self.framing, Framing::Empty | Framing::Length(0))
+    }
+
+    /// It may be sent again although a server may have seen it.
+    pub fn is_repeatable(&self) -> bool {
+        self.idempotent && self.is_bodiless()
+    }
+}
+
+/// What came of waiting for a request.
+pub(super) enum Heard {
+    /// A head, and where it is to go. It is in [`Session::request`] then, and gone from the input.
+    Request(Asked, Result<Server, No>),
+    /// A head that is not taken.
+    Bad(HeadError),
+    /// Part of a head, and then no more of it in time.
+    Slow,
+    /// No byte: the client has closed, was idle for too long, or the engine is stopping.
+    Nothing,
+    /// The connection has failed.
+    Broken,
+}
+
+impl Session<'_> {
+    /// Waits for the next request.
+    pub(super) async fn hear(&mut self, client: &mut TcpStream) -> Heard {
+        let times = &self.core.config().times;
+        // One deadline for the whole head, from its first byte on.
+        let mut timed = !self.input.is_empty();
+        self.conn.allow(if timed { times.head } else { times.idle });
+        loop {
+            if !self.input.is_empty() {
+                match judged(self) {
+                    Ok(Some((asked, server))) => return Heard::Request(asked, server),
+                    Ok(None) => {}
+                    Err(error) => return Heard::Bad(error),
+                }
+            } else if self.core.is_stopping() {
+                return Heard::Nothing;
+            }
+            if !timed && !self.input.is_empty() {
+                timed = true;
+                self.conn.allow(times.head);
+            }
+            self.input.reserve(HEAD);
+            match self.conn.in_time(client.read_buf(&mut self.input)).await {
+                Ok(Ok(0)) | Err(Late) if self.input.is_empty() => return Heard::Nothing,
+                Ok(Ok(0)) => return Heard::Broken,
+                Ok(Ok(read)) => self.core.counters.bytes_from_clients.add(read as u64),
+                Ok(Err(_)) => return Heard::Broken,
+                Err(Late) => return Heard::Slow,
+            }
+        }
+    }
+}
+
+/// Judges the head at the start of the input by the snapshot in force, if it is all there.
+fn judged(session: &mut Session<'_>) -> Result<Option<(Asked, Result<Server, No>)>, HeadError> {
+    let Session {
+        core,
+        conn,
+        input,
+        request,
+        ..
+    } = session;
+    let Some(head) = http1::parse_request(input, &core.config().limits.http)? else {
+        return Ok(None);
+    };
+    core.counters.requests.one();
+    let picked = judge::request(&core.snapshot(), &core.rotations, conn, &head);
+    request.clear();
+    match &picked {
+        Ok(_) => {
+            let destination = head.authority.is_none().then(|| conn.destination.to_string());
+            let authority = destination.as_deref().unwrap_or_default().as_bytes();
+            http1::write_request(
+                &head,
+                http1::Upstream {
+                    authority,
+                    close: false,
+                },
+                request,
+            );
+        }
+        Err(No::Missing(server, missing)) => {
+            core.counters.refused_request.one();
+            core.report(|| {
+                let path = String::from_utf8_lossy(&head.path).into_owned();
+                let asked = Some((head.method.to_owned(), path));
+                flow::refusal(
+                    core,
+                    conn,
+                    Some(server.clone()),
+                    asked,
+                    Reason::Missing(missing.clone()),
+                )
+            });
+        }
+        Err(No::Nobody) => {}
+    }
+    let asked = Asked::of(&head);
+    let head_len = head.head_len;
+    drop(head);
+    consume(input, head_len);
+    Ok(Some((asked, picked)))
+}
+
+fn consume(input: &mut BytesMut, len: usize) {
+    input.advance(len.min(input.len()));
+}

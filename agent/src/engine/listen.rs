@@ -1,0 +1,110 @@
+//! The engine's listeners inside a pod's network namespace.
+//!
+//! Bias: all or nothing for one pod, and nothing of it for another. Each core opens its own listeners on its own
+//! thread (`SO_REUSEPORT` spreads connections), bound to the pod's own addresses: what is sent to the listener's port
+//! from outside comes in by `sk_lookup` like everything else and is told apart by its local address.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsFd;
+use std::rc::Rc;
+
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinHandle;
+
+use super::accept::{self, Place};
+use super::core::Core;
+use super::kernel::{Direction, ListenerKey};
+use super::pods::{Admitted, PodError, PodSpec};
+use super::{linger, netns};
+
+/// Connections that may wait to be accepted, per listener.
+const BACKLOG: u32 = 4096;
+
+/// One pod's listeners of one core. Dropping them closes the sockets; connections they accepted go on.
+pub(super) struct PodListeners {
+    /// What they were opened for.
+    pub admitted: Admitted,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Drop for PodListeners {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Opens and registers this core's listeners for a pod, then begins to accept.
+pub(super) fn open(core: &Rc<Core>, pod: &Admitted) -> Result<PodListeners, PodError> {
+    let spec = &pod.spec;
+    let mut listeners = Vec::with_capacity(spec.ips.len() * 2);
+    for ip in &spec.ips {
+        for direction in [Direction::Outbound, Direction::Inbound] {
+            listeners.push((direction, listen(core, spec, *ip, direction)?));
+        }
+    }
+    let accept = |(direction, listener)| {
+        let place = Rc::new(Place {
+            pod: pod.clone(),
+            direction,
+        });
+        tokio::task::spawn_local(accept::run(core.clone(), listener, place))
+    };
+    Ok(PodListeners {
+        admitted: pod.clone(),
+        tasks: listeners.into_iter().map(accept).collect(),
+    })
+}
+
+fn listen(core: &Core, spec: &PodSpec, ip: IpAddr, direction: Direction) -> Result<TcpListener, PodError> {
+    let address = SocketAddr::new(ip, core.config().port(direction));
+    let failed = |source| PodError::Listen {
+        pod: spec.pod.clone(),
+        address,
+        source,
+    };
+    let socket = spec.namespace.run(|| bound(address)).flatten().map_err(failed)?;
+    if spec.namespace.is_elsewhere() {
+        let found = netns::cookie_of(socket.as_fd()).map_err(failed)?;
+        if found != spec.cookie {
+            return Err(PodError::Replaced {
+                pod: spec.pod.clone(),
+                expected: spec.cookie,
+                found,
+            });
+        }
+    }
+    let listener = socket.listen(BACKLOG).map_err(failed)?;
+    let key = ListenerKey {
+        cookie: spec.cookie,
+        v6: ip.is_ipv6(),
+        direction,
+        core: core.index(),
+    };
+    core.kernel()
+        .add_listener(key, listener.as_fd())
+        .map_err(|source| PodError::Register {
+            pod: spec.pod.clone(),
+            address,
+            source,
+        })?;
+    Ok(listener)
+}
+
+fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // The app must be able to bind its port again while connections that we accepted there are still open.
+    socket.set_reuseaddr(true)?;
+    socket.set_reuseport(true)?;
+    // Both are inherited by what is accepted.
+    socket.set_nodelay(true)?;
+    linger::abortive(&socket)?;
+    socket.bind(address)?;
+    Ok(socket)
+}

@@ -1,0 +1,134 @@
+//! Bytes in both directions, as they come.
+//!
+//! Bias: nothing is kept that the kernel can keep. A read goes into the core's one scratch buffer and is written on at
+//! once; only what the receiver did not take stays, and nothing more is read until it has. So an idle relay holds no
+//! buffer, and a slow receiver holds back its sender. A half-close is passed on by itself; any error ends the relay,
+//! and dropping the two sockets resets them (`linger`).
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{ReadHalf, WriteHalf};
+
+use super::core::Core;
+use super::linger;
+use super::stats::Counter;
+
+/// Relays until both sides have closed. `first` was read from the client already.
+///
+/// # Errors
+/// A side was reset or failed. The streams are left as they are.
+pub(super) async fn run(
+    core: &Core,
+    client: &mut TcpStream,
+    server: &mut TcpStream,
+    first: BytesMut,
+) -> io::Result<()> {
+    {
+        let (mut from_client, mut to_client) = client.split();
+        let (mut from_server, mut to_server) = server.split();
+        let mut up = Way {
+            kept: first,
+            state: State::Open,
+            bytes: &core.counters.bytes_from_clients,
+        };
+        let mut down = Way {
+            kept: BytesMut::new(),
+            state: State::Open,
+            bytes: &core.counters.bytes_from_servers,
+        };
+        poll_fn(|cx| {
+            let up = up.poll(cx, core, &mut from_client, &mut to_server)?;
+            let down = down.poll(cx, core, &mut from_server, &mut to_client)?;
+            if up.is_ready() && down.is_ready() {
+                Poll::Ready(io::Result::Ok(()))
+            } else {
+                Poll::Pending
+            }
+        })
+        .await?;
+    }
+    linger::orderly(client);
+    linger::orderly(server);
+    Ok(())
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// More may come.
+    Open,
+    /// The sender has closed; what is kept still has to go.
+    Ended,
+    /// The receiver knows.
+    Closed,
+}
+
+/// One direction.
+struct Way<'a> {
+    kept: BytesMut,
+    state: State,
+    bytes: &'a Counter,
+}
+
+impl Way<'_> {
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        core: &Core,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            while !self.kept.is_empty() {
+                let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept))?;
+                if written == 0 {
+                    return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                }
+                self.kept.advance(written);
+            }
+            match self.state {
+                State::Open => {}
+                State::Ended => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(cx))?;
+                    self.state = State::Closed;
+                }
+                State::Closed => return Poll::Ready(Ok(())),
+            }
+            if self.state == State::Open {
+                ready!(self.pass(cx, core, from, to))?;
+            }
+        }
+    }
+
+    /// Reads once and writes on what the receiver takes at once.
+    fn pass(
+        &mut self,
+        cx: &mut Context<'_>,
+        core: &Core,
+        from: &mut ReadHalf<'_>,
+        to: &mut WriteHalf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let mut scratch = core.scratch.borrow_mut();
+        let mut read = ReadBuf::new(&mut scratch);
+        ready!(Pin::new(from).poll_read(cx, &mut read))?;
+        let mut data = read.filled();
+        if data.is_empty() {
+            self.state = State::Ended;
+            return Poll::Ready(Ok(()));
+        }
+        self.bytes.add(data.len() as u64);
+        // Pending here has set the waker; the caller's next write sets it again.
+        if let Poll::Ready(written) = Pin::new(to).poll_write(cx, data)? {
+            data.advance(written);
+        }
+        if !data.is_empty() {
+            self.kept.extend_from_slice(data);
+        }
+        Poll::Ready(Ok(()))
+    }
+}

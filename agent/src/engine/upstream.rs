@@ -1,0 +1,74 @@
+//! Connections to servers.
+//!
+//! Bias: the server sees the client, not the agent. A server of this node is reached from inside its own namespace,
+//! with the client's address and port shown to it; any other from the client's namespace, so that the packets carry
+//! the client's address. An upstream socket is marked before it connects, or it does not connect at all.
+
+use std::io;
+use std::rc::Rc;
+
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::accept::Place;
+use super::conn::{Conn, Late};
+use super::core::Core;
+use super::judge::Server;
+use super::kernel::Direction;
+use super::linger;
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ConnectError {
+    /// Nobody listens there, or the address can't be reached, or we are out of descriptors.
+    #[error("connection failed: {0}")]
+    Failed(#[from] io::Error),
+    /// No answer within the time for connecting.
+    #[error("no answer in time; may a NetworkPolicy or a dead node drop the packets?")]
+    Late,
+}
+
+/// Opens a connection for `conn` to `server`.
+pub(super) async fn connect(
+    core: &Rc<Core>,
+    place: &Place,
+    conn: &Conn,
+    server: &Server,
+) -> Result<TcpStream, ConnectError> {
+    let result = try_connect(core, place, conn, server).await;
+    match &result {
+        Ok(_) => core.counters.upstream_connects.one(),
+        Err(error) => {
+            core.counters.upstream_failures.one();
+            tracing::debug!(server = %server.address, client = %conn.client.pod, %error, "can't connect upstream");
+        }
+    }
+    result
+}
+
+async fn try_connect(core: &Rc<Core>, place: &Place, conn: &Conn, server: &Server) -> Result<TcpStream, ConnectError> {
+    let socket = marked(core, place, conn, server)?;
+    conn.allow(core.config().times.connect);
+    match conn.in_time(socket.connect(server.address)).await {
+        Ok(connected) => Ok(connected?),
+        Err(Late) => Err(ConnectError::Late),
+    }
+}
+
+fn marked(core: &Rc<Core>, place: &Place, conn: &Conn, server: &Server) -> io::Result<TcpSocket> {
+    let near = match place.direction {
+        Direction::Inbound => Some(place.pod.spec.namespace.clone()),
+        Direction::Outbound => server.pod.as_ref().and_then(|pod| core.namespace_of(pod.cookie?)),
+    };
+    let shown = near.is_some().then_some(conn.peer);
+    let namespace = near.unwrap_or_else(|| place.pod.spec.namespace.clone());
+    let v4 = server.address.is_ipv4();
+    let socket = namespace
+        .run(|| if v4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() })
+        .flatten()?;
+    linger::abortive(&socket)?;
+    socket.set_nodelay(true)?;
+    // A server of another node can vanish without a word.
+    socket.set_keepalive(shown.is_none())?;
+    core.kernel().mark_upstream(std::os::fd::AsFd::as_fd(&socket), shown)?;
+    Ok(socket)
+}

@@ -1,0 +1,232 @@
+//! One line per refusal, with names, rate-limited without losing the count.
+//!
+//! Bias: the first refusal of its kind is logged at once; repeats within [`QUIET`] are counted and told with the next
+//! line of that kind. The table of kinds is bounded: what does not fit is counted together. Owned by the app's task.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+use weir_abi::{EVENT_NO_ENDPOINT, Event};
+use weir_core::identity::Identity;
+use weir_core::policy::Verdict;
+use weir_core::snapshot::{PodInfo, Snapshot};
+
+/// How long a kind stays quiet after a line.
+const QUIET: Duration = Duration::from_secs(10);
+/// Kinds that are told apart.
+const KINDS: usize = 4096;
+
+/// A refusal with everything that is known of it.
+#[derive(Clone, Debug, Default)]
+pub struct Line {
+    /// Who decided: `kernel` or `engine`.
+    pub by: &'static str,
+    /// Client address.
+    pub source: Option<IpAddr>,
+    /// Client pod, `namespace/name`.
+    pub source_pod: String,
+    /// Client identity, `namespace/account`.
+    pub source_identity: String,
+    /// Server address.
+    pub destination: Option<IpAddr>,
+    /// Server pod, or the Service that was asked for.
+    pub destination_pod: String,
+    /// Server identity.
+    pub destination_identity: String,
+    /// Server port.
+    pub port: u16,
+    /// Method of a request.
+    pub method: String,
+    /// Path of a request.
+    pub path: String,
+    /// The rule that was missing.
+    pub missing: String,
+    /// Refusals that this one stands for, itself included.
+    pub count: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Kind {
+    source: String,
+    destination: String,
+    port: u16,
+    missing: String,
+}
+
+#[derive(Debug)]
+struct Seen {
+    logged: Instant,
+    /// Since that line.
+    held: u64,
+    last: Line,
+}
+
+/// The log.
+#[derive(Debug, Default)]
+pub struct RefusalLog {
+    seen: HashMap<Kind, Seen>,
+    /// Refusals of kinds that did not fit, since the last [`RefusalLog::flush`].
+    other: u64,
+    total: u64,
+    lines: u64,
+}
+
+impl RefusalLog {
+    /// Refusals so far, and lines written for them.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.total, self.lines)
+    }
+
+    /// Takes a refusal.
+    pub fn add(&mut self, line: Line, now: Instant) {
+        self.total += line.count;
+        let kind = Kind {
+            source: if line.source_pod.is_empty() { text(line.source) } else { line.source_pod.clone() },
+            destination: if line.destination_pod.is_empty() { text(line.destination) } else { line.destination_pod.clone() },
+            port: line.port,
+            missing: line.missing.clone(),
+        };
+        if let Some(seen) = self.seen.get_mut(&kind) {
+            seen.held += line.count;
+            seen.last = line;
+            return;
+        }
+        if self.seen.len() >= KINDS {
+            self.other += line.count;
+            return;
+        }
+        self.lines += 1;
+        write(&line, line.count);
+        self.seen.insert(kind, Seen { logged: now, held: 0, last: line });
+    }
+
+    /// Writes what was held back for long enough, and forgets kinds that have been quiet. To be called every second or so.
+    pub fn flush(&mut self, now: Instant) {
+        let lines = &mut self.lines;
+        self.seen.retain(|_, seen| {
+            if now.duration_since(seen.logged) < QUIET {
+                return true;
+            }
+            if seen.held == 0 {
+                return false;
+            }
+            *lines += 1;
+            write(&seen.last, seen.held);
+            seen.logged = now;
+            seen.held = 0;
+            true
+        });
+        if self.other > 0 {
+            self.lines += 1;
+            warn!(count = self.other, "refused, of more kinds than are told apart");
+            self.other = 0;
+        }
+    }
+}
+
+fn write(line: &Line, count: u64) {
+    warn!(
+        by = line.by,
+        source = text(line.source),
+        source_pod = line.source_pod,
+        source_identity = line.source_identity,
+        destination = text(line.destination),
+        destination_pod = line.destination_pod,
+        destination_identity = line.destination_identity,
+        port = line.port,
+        method = line.method,
+        path = line.path,
+        missing = line.missing,
+        count,
+        "refused"
+    );
+}
+
+fn text(ip: Option<IpAddr>) -> String {
+    ip.map(|ip| ip.to_string()).unwrap_or_default()
+}
+
+/// A kernel event, with names from the snapshot in force.
+pub fn from_kernel(event: &Event, snapshot: &Snapshot) -> Line {
+    let (source, destination) = (event.src.to_ip(), event.dst.to_ip());
+    let port = event.port as u16;
+    let mut line = Line {
+        by: "kernel",
+        source: Some(source),
+        destination: Some(destination),
+        port,
+        count: 1 + u64::from(event.suppressed),
+        ..Line::default()
+    };
+    line.name_source(snapshot.peers.get(&source).map(|pod| pod.as_ref()));
+    line.name_destination(snapshot.peers.get(&destination).map(|pod| pod.as_ref()));
+    if event.kind == EVENT_NO_ENDPOINT {
+        line.missing = "the Service has no ready endpoint".to_owned();
+        if let Some(root) = snapshot.roots.get(&std::net::SocketAddr::new(destination, port)) {
+            line.destination_pod = format!("Service {}", root.service);
+        }
+        return line;
+    }
+    let (src, dst) = (Identity(event.src_identity), Identity(event.dst_identity));
+    line.missing = match snapshot.authorize_tcp(src, dst, port) {
+        Err(missing) => missing.to_string(),
+        // Either policy has changed since, or the verdict is the engine's and something got past it.
+        Ok(_) if snapshot.verdict(src, dst, port) == Verdict::Allow => "allowed by now".to_owned(),
+        Ok(_) => "only the engine may decide this".to_owned(),
+    };
+    line
+}
+
+impl Line {
+    /// Fills in who the client is.
+    pub fn name_source(&mut self, pod: Option<&PodInfo>) {
+        if let Some(pod) = pod {
+            self.source_pod = pod.pod.to_string();
+            self.source_identity = pod.info.to_string();
+        }
+    }
+
+    /// Fills in who the server is.
+    pub fn name_destination(&mut self, pod: Option<&PodInfo>) {
+        if let Some(pod) = pod {
+            self.destination_pod = pod.pod.to_string();
+            self.destination_identity = pod.info.to_string();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(source: &str) -> Line {
+        Line { source_pod: source.to_owned(), missing: "no rule".to_owned(), count: 1, ..Line::default() }
+    }
+
+    #[test]
+    fn repeats_are_held_and_none_is_lost() {
+        let (mut log, start) = (RefusalLog::default(), Instant::now());
+        for _ in 0..100 {
+            log.add(line("a"), start);
+        }
+        log.add(line("b"), start);
+        assert_eq!(log.counts(), (101, 2));
+        log.flush(start + QUIET);
+        assert_eq!(log.counts(), (101, 3), "the 99 that were held make one line");
+        log.flush(start + QUIET + QUIET);
+        assert!(log.seen.is_empty(), "quiet kinds are forgotten");
+    }
+
+    #[test]
+    fn kinds_are_bounded() {
+        let (mut log, start) = (RefusalLog::default(), Instant::now());
+        for source in 0..KINDS + 10 {
+            log.add(line(&source.to_string()), start);
+        }
+        assert_eq!(log.seen.len(), KINDS);
+        assert_eq!(log.other, 10);
+        assert_eq!(log.counts().0, KINDS as u64 + 10);
+    }
+}
