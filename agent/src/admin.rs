@@ -60,7 +60,10 @@ impl Admin {
             async move { Ok::<_, Infallible>(response) }
         });
         let mut server = http1::Builder::new();
-        server.timer(TokioTimer::new()).header_read_timeout(std::time::Duration::from_secs(10)).max_buf_size(16 << 10);
+        server
+            .timer(TokioTimer::new())
+            .header_read_timeout(std::time::Duration::from_secs(10))
+            .max_buf_size(16 << 10);
         if let Err(error) = server.serve_connection(TokioIo::new(stream), service).await {
             debug!(%peer, %error, "admin connection ended");
         }
@@ -81,8 +84,16 @@ impl Admin {
                 Ok(text) => reply(StatusCode::OK, Metrics::CONTENT_TYPE, text),
                 Err(error) => reply(StatusCode::INTERNAL_SERVER_ERROR, TEXT, format!("{error}\n")),
             },
-            "/plan" => reply(StatusCode::OK, "application/json", format!("{:#}\n", self.state.load().plan)),
-            _ => reply(StatusCode::NOT_FOUND, TEXT, "there are /livez, /readyz, /metrics and /plan\n"),
+            "/plan" => reply(
+                StatusCode::OK,
+                "application/json",
+                format!("{:#}\n", self.state.load().plan),
+            ),
+            _ => reply(
+                StatusCode::NOT_FOUND,
+                TEXT,
+                "there are /livez, /readyz, /metrics and /plan\n",
+            ),
         }
     }
 }
@@ -90,6 +101,8 @@ impl Admin {
 fn reply(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
-    response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(content_type));
     response
 }

@@ -82,13 +82,19 @@ const DRAIN: Duration = Duration::from_secs(2);
 pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let listener = TcpListener::bind(config.admin)
-        .await
-        .with_context(|| format!("can't listen on the admin address {}, maybe another agent runs", config.admin))?;
+    let listener = TcpListener::bind(config.admin).await.with_context(|| {
+        format!(
+            "can't listen on the admin address {}, maybe another agent runs",
+            config.admin
+        )
+    })?;
     let manifests = Manifests::open(&config.manifests)
         .with_context(|| format!("can't read the folder of manifests {}", config.manifests.display()))?;
 
-    let mut programs = bpf::load(&bpf::Options { bpffs: config.bpffs.clone(), sizes: config.sizes })?;
+    let mut programs = bpf::load(&bpf::Options {
+        bpffs: config.bpffs.clone(),
+        sizes: config.sizes,
+    })?;
     let origins = Arc::new(Origins::new(&programs)?);
     let kernel_stats = bpf::Stats::take(&mut programs)?;
     let events = Events::take(&mut programs)?;
@@ -101,12 +107,18 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let (refusals, refused) = mpsc::channel(REFUSAL_QUEUE);
     let engine = Arc::new(Engine::start(config.engine.clone(), origins, refusals).context("can't start the engine")?);
     let scraped = engine.clone();
-    let metrics = Arc::new(Metrics::new(kernel_stats, Box::new(move || scraped.stats().rows().collect())));
+    let metrics = Arc::new(Metrics::new(
+        kernel_stats,
+        Box::new(move || scraped.stats().rows().collect()),
+    ));
     let state = Arc::new(arc_swap::ArcSwap::from_pointee(State {
         not_ready: Some("the first plan is not in force yet".to_owned()),
         ..State::default()
     }));
-    let admin = Admin { state: state.clone(), metrics: metrics.clone() };
+    let admin = Admin {
+        state: state.clone(),
+        metrics: metrics.clone(),
+    };
     info!(admin = %config.admin, node = %config.node, manifests = %config.manifests.display(), "agent started");
     let serving = tokio::spawn(admin.serve(listener));
 
@@ -237,13 +249,19 @@ impl App {
     }
 
     async fn publish(&mut self, plan: Plan) -> anyhow::Result<()> {
-        let report = self.publisher.publish(&plan, &self.attachments.by_cookie(), &*self.engine).await?;
+        let report = self
+            .publisher
+            .publish(&plan, &self.attachments.by_cookie(), &*self.engine)
+            .await?;
         let mut findings = plan.findings.clone();
         findings.extend(self.attachments.findings());
         self.log_news(&findings, &report);
         self.numbers(&findings, &report);
         let shown = show::plan(&plan, &findings, &self.batch, &self.publisher.table_sizes(), &report);
-        self.state.store(Arc::new(State { not_ready: None, plan: shown }));
+        self.state.store(Arc::new(State {
+            not_ready: None,
+            plan: shown,
+        }));
         self.in_force = Some((plan, !report.problems.is_empty()));
         Ok(())
     }
@@ -277,7 +295,9 @@ impl App {
 
     fn numbers(&self, findings: &[Finding], report: &Report) {
         let tables = self.publisher.table_sizes();
-        let all = findings.iter().chain(self.batch.findings.iter().map(|found| &found.finding));
+        let all = findings
+            .iter()
+            .chain(self.batch.findings.iter().map(|found| &found.finding));
         let (mut errors, mut warnings) = (0, 0);
         for finding in all {
             match finding.severity {

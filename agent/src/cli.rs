@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod check;
+pub mod lint;
 pub mod uninstall;
 
 use std::io;
@@ -31,6 +32,7 @@ struct Cli {
 enum Command {
     Agent(agent::AgentArgs),
     Check(check::CheckArgs),
+    Lint(lint::LintArgs),
     Uninstall(uninstall::UninstallArgs),
 }
 
@@ -56,10 +58,14 @@ pub enum Output {
 /// Logs to standard error, from `info` up unless `RUST_LOG` says otherwise.
 fn init_log(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr);
     // A second initialisation, in tests, is no error.
     let _ = match format {
-        LogFormat::Text => subscriber.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).try_init(),
+        LogFormat::Text => subscriber
+            .with_ansi(io::IsTerminal::is_terminal(&io::stderr()))
+            .try_init(),
         LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
     };
 }
@@ -69,6 +75,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Agent(args) => agent::run(args),
         Command::Check(args) => check::run(args),
+        Command::Lint(args) => lint::run(args),
         Command::Uninstall(args) => uninstall::run(args),
     };
     result.unwrap_or_else(|error| {

@@ -52,7 +52,11 @@ impl Metrics {
     pub fn new(kernel: KernelStats, engine: Box<EngineRows>) -> Metrics {
         let app = std::sync::Arc::new(Mutex::new(AppNumbers::default()));
         let mut registry = Registry::with_prefix("weir");
-        registry.register_collector(Box::new(Source { kernel, engine, app: app.clone() }));
+        registry.register_collector(Box::new(Source {
+            kernel,
+            engine,
+            app: app.clone(),
+        }));
         Metrics { registry, app }
     }
 
@@ -89,7 +93,11 @@ const ENGINE_GAUGES: &[&str] = &["open"];
 
 impl Collector for Source {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {
-        let app = self.app.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
+        let app = self
+            .app
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .clone();
         let mut family = encoder.encode_descriptor(
             "kernel_verdicts",
             "What the eBPF programs decided, by hook and outcome",
@@ -109,22 +117,55 @@ impl Collector for Source {
             }
         }
         tables(&mut encoder, &app)?;
-        gauge(&mut encoder, "plan_generation", "Generation of the plan in force", app.generation)?;
-        gauge(&mut encoder, "plan_publish_microseconds", "How long the last plan took to get in force", app.publish_micros)?;
-        let mut family =
-            encoder.encode_descriptor("findings", "What is wrong with objects, by severity", None, MetricType::Gauge)?;
+        gauge(
+            &mut encoder,
+            "plan_generation",
+            "Generation of the plan in force",
+            app.generation,
+        )?;
+        gauge(
+            &mut encoder,
+            "plan_publish_microseconds",
+            "How long the last plan took to get in force",
+            app.publish_micros,
+        )?;
+        let mut family = encoder.encode_descriptor(
+            "findings",
+            "What is wrong with objects, by severity",
+            None,
+            MetricType::Gauge,
+        )?;
         for (severity, count) in &app.findings {
             ConstGauge::new(*count as i64).encode(family.encode_family(&[("severity", *severity)])?)?;
         }
-        gauge(&mut encoder, "manifest_problems", "Files that can't be read as they are", app.file_problems)?;
-        counter(&mut encoder, "refusals", "Refusals that kernel and engine reported to the log", app.refusals.0)?;
-        counter(&mut encoder, "refusal_lines", "Log lines written for them", app.refusals.1)
+        gauge(
+            &mut encoder,
+            "manifest_problems",
+            "Files that can't be read as they are",
+            app.file_problems,
+        )?;
+        counter(
+            &mut encoder,
+            "refusals",
+            "Refusals that kernel and engine reported to the log",
+            app.refusals.0,
+        )?;
+        counter(
+            &mut encoder,
+            "refusal_lines",
+            "Log lines written for them",
+            app.refusals.1,
+        )
     }
 }
 
 fn tables(encoder: &mut DescriptorEncoder, app: &AppNumbers) -> Result<(), fmt::Error> {
-    let mut family =
-        encoder.encode_descriptor("kernel_map_entries", "Entries of a kernel table", None, MetricType::Gauge)?;
+    let mut family = encoder.encode_descriptor(
+        "kernel_map_entries",
+        "Entries of a kernel table",
+        None,
+        MetricType::Gauge,
+    )?;
     for (map, entries, _) in &app.tables {
         ConstGauge::new(*entries as i64).encode(family.encode_family(&[("map", *map)])?)?;
     }

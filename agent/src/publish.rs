@@ -72,7 +72,15 @@ pub struct Report {
 impl Publisher {
     /// On loaded programs. Nothing is attached before the first plan.
     pub fn new(programs: Programs, tables: Tables, origins: Arc<Origins>, cgroup: PathBuf, sizes: Sizes) -> Publisher {
-        Publisher { programs, tables, origins, links: None, cgroup, sizes, prepared: BTreeSet::new() }
+        Publisher {
+            programs,
+            tables,
+            origins,
+            links: None,
+            cgroup,
+            sizes,
+            prepared: BTreeSet::new(),
+        }
     }
 
     /// Puts `plan` in force. `netns` has the open namespaces by cookie.
@@ -111,7 +119,10 @@ impl Publisher {
         }
         if changes.weakened != Weakened::default() {
             let pods = netns.iter().filter(|(cookie, _)| wanted.contains(cookie));
-            sweep::start(plan.snapshot.clone(), pods.map(|(cookie, netns)| (*cookie, netns.clone())).collect());
+            sweep::start(
+                plan.snapshot.clone(),
+                pods.map(|(cookie, netns)| (*cookie, netns.clone())).collect(),
+            );
         }
         Ok(report)
     }
@@ -195,8 +206,16 @@ fn local_pods(plan: &Plan, netns: &BTreeMap<u64, Arc<Netns>>) -> Vec<LocalPod> {
         .iter()
         .filter_map(|(cookie, entry)| {
             let pod = plan.snapshot.local.get(cookie)?;
-            let ips = [entry.ip4, entry.ip6].iter().filter(|addr| !addr.is_none()).map(|addr| addr.to_ip()).collect();
-            Some(LocalPod { pod: pod.pod.clone(), netns: netns.get(cookie)?.clone(), ips })
+            let ips = [entry.ip4, entry.ip6]
+                .iter()
+                .filter(|addr| !addr.is_none())
+                .map(|addr| addr.to_ip())
+                .collect();
+            Some(LocalPod {
+                pod: pod.pod.clone(),
+                netns: netns.get(cookie)?.clone(),
+                ips,
+            })
         })
         .collect()
 }

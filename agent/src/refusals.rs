@@ -83,8 +83,16 @@ impl RefusalLog {
     pub fn add(&mut self, line: Line, now: Instant) {
         self.total += line.count;
         let kind = Kind {
-            source: if line.source_pod.is_empty() { text(line.source) } else { line.source_pod.clone() },
-            destination: if line.destination_pod.is_empty() { text(line.destination) } else { line.destination_pod.clone() },
+            source: if line.source_pod.is_empty() {
+                text(line.source)
+            } else {
+                line.source_pod.clone()
+            },
+            destination: if line.destination_pod.is_empty() {
+                text(line.destination)
+            } else {
+                line.destination_pod.clone()
+            },
             port: line.port,
             missing: line.missing.clone(),
         };
@@ -99,7 +107,14 @@ impl RefusalLog {
         }
         self.lines += 1;
         write(&line, line.count);
-        self.seen.insert(kind, Seen { logged: now, held: 0, last: line });
+        self.seen.insert(
+            kind,
+            Seen {
+                logged: now,
+                held: 0,
+                last: line,
+            },
+        );
     }
 
     /// Writes what was held back for long enough, and forgets kinds that have been quiet. To be called every second or so.
@@ -202,7 +217,12 @@ mod tests {
     use super::*;
 
     fn line(source: &str) -> Line {
-        Line { source_pod: source.to_owned(), missing: "no rule".to_owned(), count: 1, ..Line::default() }
+        Line {
+            source_pod: source.to_owned(),
+            missing: "no rule".to_owned(),
+            count: 1,
+            ..Line::default()
+        }
     }
 
     #[test]

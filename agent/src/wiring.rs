@@ -43,7 +43,10 @@ impl DataPlane for Engine {
                     namespace: Namespace::from(fd),
                     ips: pod.ips,
                 }),
-                Err(error) => problems.push(format!("can't serve pod {}, maybe out of file descriptors: {error}", pod.pod)),
+                Err(error) => problems.push(format!(
+                    "can't serve pod {}, maybe out of file descriptors: {error}",
+                    pod.pod
+                )),
             }
         }
         problems.extend(self.pods(specs).await.iter().map(ToString::to_string));
@@ -58,7 +61,12 @@ impl DataPlane for Engine {
 impl Refusal {
     /// As the refusal log takes it.
     pub fn line(self) -> Line {
-        let mut line = Line { by: "engine", source: Some(self.client.ip()), count: 1, ..Line::default() };
+        let mut line = Line {
+            by: "engine",
+            source: Some(self.client.ip()),
+            count: 1,
+            ..Line::default()
+        };
         line.name_source(self.source.as_deref());
         if let Some(server) = self.server.or(self.asked) {
             line.destination = Some(server.ip());
@@ -79,7 +87,10 @@ impl Refusal {
 /// Raises the limit of open files to what the system allows: each enrolled pod takes listeners on every core, each
 /// connection two sockets.
 pub fn raise_file_limit() {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
     // SAFETY: `limit` lives until the calls return.
     let result = unsafe {
         if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {

@@ -39,7 +39,12 @@ impl Attachments {
             .map(|pod| (pod.key.clone(), pod.netns.as_ref().map(PathBuf::from)))
             .collect();
         let mut changed = false;
-        let gone: Vec<Key> = self.open.keys().filter(|pod| !wanted.contains_key(*pod)).cloned().collect();
+        let gone: Vec<Key> = self
+            .open
+            .keys()
+            .filter(|pod| !wanted.contains_key(*pod))
+            .cloned()
+            .collect();
         for pod in gone {
             self.open.remove(&pod);
             changed |= index.apply(Change::Detach { pod });
@@ -53,20 +58,25 @@ impl Attachments {
 
     fn one(&mut self, index: &mut Index, pod: Key, path: Option<&Path>) -> bool {
         let Some(path) = path else {
-            self.failed.insert(pod.clone(), "a pod of this node has to name its network namespace".to_owned());
+            self.failed.insert(
+                pod.clone(),
+                "a pod of this node has to name its network namespace".to_owned(),
+            );
             return self.close(index, pod);
         };
         // A namespace that was made anew under the same path has another inode as long as the old one is open.
         let inode = std::fs::metadata(path).map(|metadata| metadata.ino()).ok();
-        if let Some(attached) = self.open.get(&pod) {
-            if attached.netns.path() == path && Some(attached.inode) == inode {
-                return false;
-            }
+        let same = |attached: &Attached| attached.netns.path() == path && Some(attached.inode) == inode;
+        if self.open.get(&pod).is_some_and(same) {
+            return false;
         }
         match Netns::open(path) {
             Ok(netns) => {
                 let cookie = netns.cookie();
-                let attached = Attached { inode: inode.unwrap_or_default(), netns: Arc::new(netns) };
+                let attached = Attached {
+                    inode: inode.unwrap_or_default(),
+                    netns: Arc::new(netns),
+                };
                 self.open.insert(pod.clone(), attached);
                 index.apply(Change::Attach { pod, cookie })
             }
@@ -83,14 +93,24 @@ impl Attachments {
 
     /// The open namespaces by their cookies.
     pub fn by_cookie(&self) -> BTreeMap<u64, Arc<Netns>> {
-        self.open.values().map(|attached| (attached.netns.cookie(), attached.netns.clone())).collect()
+        self.open
+            .values()
+            .map(|attached| (attached.netns.cookie(), attached.netns.clone()))
+            .collect()
     }
 
     /// What could not be opened.
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
         self.failed.iter().map(|(pod, message)| {
-            Finding::error(&ObjectRef { kind: Kind::Pod, key: pod.clone() }, ANNOTATION, message.clone())
-                .hint("until then the pod is not enforced on this node; name a namespace such as /run/netns/NAME")
+            Finding::error(
+                &ObjectRef {
+                    kind: Kind::Pod,
+                    key: pod.clone(),
+                },
+                ANNOTATION,
+                message.clone(),
+            )
+            .hint("until then the pod is not enforced on this node; name a namespace such as /run/netns/NAME")
         })
     }
 }

@@ -45,8 +45,10 @@ pub fn plan(
         .collect();
     let mut roots: Vec<_> = snapshot.roots.iter().collect();
     roots.sort_by_key(|(address, _)| **address);
-    let services: Vec<Value> =
-        roots.iter().map(|(address, root)| json!({ "address": address.to_string(), "root": show_root(root) })).collect();
+    let services: Vec<Value> = roots
+        .iter()
+        .map(|(address, root)| json!({ "address": address.to_string(), "root": show_root(root) }))
+        .collect();
     let sizes: serde_json::Map<String, Value> = tables
         .iter()
         .map(|(name, entries, room)| (name.to_string(), json!({ "entries": entries, "max_entries": room })))

@@ -66,7 +66,11 @@ pub fn end_sockets(netns: &Netns, forbidden: impl Fn(&Socket) -> bool + Send) ->
             }
             result.seen += 1;
             let inbound = listening.contains(&entry.local.port());
-            if forbidden(&Socket { local: entry.local, remote: entry.remote, inbound }) {
+            if forbidden(&Socket {
+                local: entry.local,
+                remote: entry.remote,
+                inbound,
+            }) {
                 match diag.destroy(&entry) {
                     Ok(()) => result.ended += 1,
                     // It ended by itself meanwhile.
@@ -81,12 +85,19 @@ pub fn end_sockets(netns: &Netns, forbidden: impl Fn(&Socket) -> bool + Send) ->
 
 /// Inodes of the sockets that this process has open.
 fn own_inodes() -> BTreeSet<u32> {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return BTreeSet::new() };
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return BTreeSet::new();
+    };
     entries
         .flatten()
         .filter_map(|entry| {
             let target = std::fs::read_link(entry.path()).ok()?;
-            target.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?.parse().ok()
+            target
+                .to_str()?
+                .strip_prefix("socket:[")?
+                .strip_suffix(']')?
+                .parse()
+                .ok()
         })
         .collect()
 }
@@ -153,7 +164,11 @@ impl Diag {
     fn open() -> io::Result<Diag> {
         // SAFETY: plain system call; the descriptor is owned by nobody else.
         let socket = unsafe {
-            let fd = libc::socket(libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, libc::NETLINK_SOCK_DIAG);
+            let fd = libc::socket(
+                libc::AF_NETLINK,
+                libc::SOCK_RAW | libc::SOCK_CLOEXEC,
+                libc::NETLINK_SOCK_DIAG,
+            );
             if fd < 0 {
                 return Err(io::Error::last_os_error());
             }
@@ -177,15 +192,29 @@ impl Diag {
             id,
         };
         // SAFETY: the request is plain data of the length that is passed.
-        let sent =
-            unsafe { libc::send(self.socket.as_raw_fd(), (&raw const request).cast(), size_of::<Request>(), 0) };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        let sent = unsafe {
+            libc::send(
+                self.socket.as_raw_fd(),
+                (&raw const request).cast(),
+                size_of::<Request>(),
+                0,
+            )
+        };
+        if sent < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         // SAFETY: the buffer has the length that is passed.
         let length = unsafe { libc::recv(self.socket.as_raw_fd(), buffer.as_mut_ptr().cast(), buffer.len(), 0) };
-        if length < 0 { Err(io::Error::last_os_error()) } else { Ok(length as usize) }
+        if length < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(length as usize)
+        }
     }
 
     fn dump(&self, family: u8) -> io::Result<Vec<Entry>> {
@@ -227,7 +256,9 @@ fn split_message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
 }
 
 fn error_number(body: &[u8]) -> i32 {
-    body.get(..4).and_then(|bytes| bytes.try_into().ok()).map_or(-libc::EIO, i32::from_ne_bytes)
+    body.get(..4)
+        .and_then(|bytes| bytes.try_into().ok())
+        .map_or(-libc::EIO, i32::from_ne_bytes)
 }
 
 fn is_ack(body: &[u8]) -> bool {

@@ -19,7 +19,9 @@ impl Events {
     /// Takes the ring buffer out of the loaded programs.
     pub fn take(programs: &mut Programs) -> Result<Events, LoadError> {
         let map = programs.ebpf.take_map("EVENTS").ok_or(LoadError::Missing("EVENTS"))?;
-        let ring = map.try_into().map_err(|error| LoadError::Map { name: "EVENTS", error })?;
+        let ring = map
+            .try_into()
+            .map_err(|error| LoadError::Map { name: "EVENTS", error })?;
         Ok(Events { ring })
     }
 

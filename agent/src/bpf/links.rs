@@ -117,7 +117,10 @@ fn lookups(folder: &Path) -> io::Result<BTreeSet<u64>> {
 }
 
 fn program_fd<'a>(programs: &'a Programs, name: &str) -> io::Result<BorrowedFd<'a>> {
-    let program = programs.ebpf.program(name).ok_or_else(|| io::Error::other("no such program"))?;
+    let program = programs
+        .ebpf
+        .program(name)
+        .ok_or_else(|| io::Error::other("no such program"))?;
     program.fd().map(|fd| fd.as_fd()).map_err(io::Error::other)
 }
 

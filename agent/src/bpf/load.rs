@@ -23,7 +23,17 @@ static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir-eb
 
 /// All maps of the object, by name; every one of them is pinned.
 const MAPS: &[&str] = &[
-    "PODS", "PEERS", "POLICY", "SERVICES", "SLOTS", "SOCKETS", "ORIGINS", "LISTENERS", "BUDGETS", "EVENTS", "STATS",
+    "PODS",
+    "PEERS",
+    "POLICY",
+    "SERVICES",
+    "SLOTS",
+    "SOCKETS",
+    "ORIGINS",
+    "LISTENERS",
+    "BUDGETS",
+    "EVENTS",
+    "STATS",
     "META",
 ];
 
@@ -44,7 +54,13 @@ pub struct Sizes {
 
 impl Default for Sizes {
     fn default() -> Sizes {
-        Sizes { pods: 1024, peers: 65_536, policy: 131_072, services: 16_384, slots: 262_144 }
+        Sizes {
+            pods: 1024,
+            peers: 65_536,
+            policy: 131_072,
+            services: 16_384,
+            slots: 262_144,
+        }
     }
 }
 
@@ -65,7 +81,9 @@ impl Sizes {
     /// Names these sizes in [`Meta`]: FNV-1a over them.
     fn digest(&self) -> u64 {
         self.by_map().iter().fold(0xcbf2_9ce4_8422_2325, |hash, (_, size)| {
-            size.to_le_bytes().iter().fold(hash, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3))
+            size.to_le_bytes().iter().fold(hash, |hash, byte| {
+                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+            })
         })
     }
 }
@@ -94,7 +112,10 @@ pub enum LoadError {
     #[error("program or map {0} is missing from the eBPF object, maybe agent and programs are of different builds")]
     Missing(&'static str),
     #[error("can't use map {name}: {error}")]
-    Map { name: &'static str, error: aya::maps::MapError },
+    Map {
+        name: &'static str,
+        error: aya::maps::MapError,
+    },
 }
 
 /// Loaded programs and the maps they use.
@@ -111,10 +132,9 @@ pub struct Programs {
 impl Programs {
     /// Removes what an agent of another version left; to be called once the links point to these programs.
     pub fn settle(&mut self) {
-        if let Some(old) = self.old_maps.take() {
-            if let Err(error) = std::fs::remove_dir_all(&old) {
-                warn!(path = %old.display(), %error, "can't remove the pinned maps of another version");
-            }
+        let Some(old) = self.old_maps.take() else { return };
+        if let Err(error) = std::fs::remove_dir_all(&old) {
+            warn!(path = %old.display(), %error, "can't remove the pinned maps of another version");
         }
     }
 }
@@ -124,9 +144,16 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
     if OBJECT.is_empty() {
         return Err(LoadError::NoObject);
     }
-    let bpffs = |error| LoadError::Bpffs { path: options.bpffs.clone(), error };
+    let bpffs = |error| LoadError::Bpffs {
+        path: options.bpffs.clone(),
+        error,
+    };
     prepare(&options.bpffs).map_err(bpffs)?;
-    let meta = Meta { abi_version: ABI_VERSION, reserved: 0, sizes: options.sizes.digest() };
+    let meta = Meta {
+        abi_version: ABI_VERSION,
+        reserved: 0,
+        sizes: options.sizes.digest(),
+    };
     let maps = options.bpffs.join("maps");
     let old_maps = set_aside(&maps, &meta).map_err(bpffs)?;
     let inherited = maps.join("META").exists();
@@ -148,8 +175,18 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
     let failed = |error| LoadError::Map { name: "META", error };
     let mut array: Array<&mut MapData, Meta> = map.try_into().map_err(failed)?;
     array.set(0, meta, 0).map_err(failed)?;
-    info!(programs = PROGRAMS.len(), inherited, packet_cookie = packet_cookie == 1, "eBPF programs loaded");
-    Ok(Programs { ebpf, bpffs: options.bpffs.clone(), old_maps, inherited })
+    info!(
+        programs = PROGRAMS.len(),
+        inherited,
+        packet_cookie = packet_cookie == 1,
+        "eBPF programs loaded"
+    );
+    Ok(Programs {
+        ebpf,
+        bpffs: options.bpffs.clone(),
+        old_maps,
+        inherited,
+    })
 }
 
 /// Loads all programs on small maps that nobody keeps, to see whether the kernel takes them. Gives their names, each
@@ -168,14 +205,22 @@ pub fn try_load() -> Result<Vec<String>, LoadError> {
     verify(&mut ebpf)?;
     let name = |(name, program): (&str, &Program)| {
         let instructions = program.info().ok().and_then(|info| info.verified_instruction_count());
-        format!("{} ({})", name.trim_start_matches("weir_"), instructions.unwrap_or_default())
+        format!(
+            "{} ({})",
+            name.trim_start_matches("weir_"),
+            instructions.unwrap_or_default()
+        )
     };
     Ok(ebpf.programs().map(name).collect())
 }
 
 fn verify(ebpf: &mut Ebpf) -> Result<(), LoadError> {
     for (name, program) in ebpf.programs_mut() {
-        let name = PROGRAMS.iter().find(|known| **known == name).copied().ok_or(LoadError::Missing("of another name"))?;
+        let name = PROGRAMS
+            .iter()
+            .find(|known| **known == name)
+            .copied()
+            .ok_or(LoadError::Missing("of another name"))?;
         let result = match program {
             Program::CgroupSockAddr(program) => CgroupSockAddr::load(program),
             Program::CgroupSkb(program) => CgroupSkb::load(program),
@@ -188,8 +233,14 @@ fn verify(ebpf: &mut Ebpf) -> Result<(), LoadError> {
 }
 
 /// The entry points of the object.
-const PROGRAMS: &[&str] =
-    &["weir_connect4", "weir_connect6", "weir_peername4", "weir_peername6", "weir_lookup", "weir_arrive"];
+const PROGRAMS: &[&str] = &[
+    "weir_connect4",
+    "weir_connect6",
+    "weir_peername4",
+    "weir_peername6",
+    "weir_lookup",
+    "weir_arrive",
+];
 
 /// Whether cgroup_skb programs may ask for the cookie of a packet's network namespace (Linux 6.16).
 pub fn has_packet_cookie() -> bool {
@@ -223,7 +274,11 @@ fn set_aside(maps: &Path, wanted: &Meta) -> io::Result<Option<PathBuf>> {
     match read_meta(&maps.join("META")) {
         Ok(found) if found == *wanted => return Ok(old.exists().then_some(old)),
         Ok(found) => {
-            warn!(?found, ?wanted, "pinned maps were made by another version or for other sizes, making new ones");
+            warn!(
+                ?found,
+                ?wanted,
+                "pinned maps were made by another version or for other sizes, making new ones"
+            );
         }
         // Without META an agent died while it made them: nothing points to them.
         Err(error) => warn!(%error, "pinned maps can't be read, making new ones"),

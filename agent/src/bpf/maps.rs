@@ -103,7 +103,9 @@ impl Tables {
         let inner = fd.try_clone().map_err(io_failed)?;
         let inner = MapData::from_fd(inner).map_err(failed("ORIGINS"))?;
         self.origins.insert(cookie, &inner, 0).map_err(failed("ORIGINS"))?;
-        self.budgets.insert(cookie, Budget::default(), 0).map_err(failed("BUDGETS"))?;
+        self.budgets
+            .insert(cookie, Budget::default(), 0)
+            .map_err(failed("BUDGETS"))?;
         origins.add_pod(cookie, fd);
         Ok(())
     }
@@ -125,13 +127,19 @@ fn apply_error(map: &'static str, error: MapError) -> ApplyError {
         MapError::SyscallError(error) => error.io_error.raw_os_error(),
         _ => None,
     };
-    ApplyError { map, full: matches!(errno, Some(libc::E2BIG | libc::ENOMEM | libc::ENOSPC)), error }
+    ApplyError {
+        map,
+        full: matches!(errno, Some(libc::E2BIG | libc::ENOMEM | libc::ENOSPC)),
+        error,
+    }
 }
 
 type Content<K, V> = std::collections::BTreeMap<K, V>;
 
 fn read<K: Pod + Ord, V: Pod>(map: &HashMap<MapData, K, V>, name: &'static str) -> Result<Content<K, V>, LoadError> {
-    map.iter().collect::<Result<_, _>>().map_err(|error| LoadError::Map { name, error })
+    map.iter()
+        .collect::<Result<_, _>>()
+        .map_err(|error| LoadError::Map { name, error })
 }
 
 fn set<K: Pod + Ord, V: Pod>(

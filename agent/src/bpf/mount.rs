@@ -41,7 +41,11 @@ pub fn mount_bpffs(path: &Path) -> io::Result<()> {
     let target = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     // SAFETY: plain system call; all strings live until it returns.
     let result = unsafe { libc::mount(c"bpf".as_ptr(), target.as_ptr(), c"bpf".as_ptr(), 0, std::ptr::null()) };
-    if result != 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result != 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -52,7 +56,10 @@ mod tests {
     fn mounts_are_found_by_type() {
         let text = "25 30 0:23 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro\n\
                     26 25 0:24 / /sys/fs/cgroup/unified rw,nosuid shared:10 - cgroup2 cgroup2 rw\n";
-        assert_eq!(find_mount(text, "cgroup2"), Some(PathBuf::from("/sys/fs/cgroup/unified")));
+        assert_eq!(
+            find_mount(text, "cgroup2"),
+            Some(PathBuf::from("/sys/fs/cgroup/unified"))
+        );
         assert_eq!(find_mount(text, "bpf"), None);
     }
 }

@@ -18,7 +18,9 @@ const SO_NETNS_COOKIE: i32 = 71;
 #[derive(Debug, Error)]
 pub enum NetnsError {
     /// The file is not there.
-    #[error("can't open network namespace {path}, maybe the pod is gone or its annotation weir.dev/netns is wrong: {error}")]
+    #[error(
+        "can't open network namespace {path}, maybe the pod is gone or its annotation weir.dev/netns is wrong: {error}"
+    )]
     Open {
         /// Its path.
         path: PathBuf,
@@ -26,7 +28,9 @@ pub enum NetnsError {
         error: io::Error,
     },
     /// `setns` or what was done inside failed.
-    #[error("can't work in network namespace {path}, maybe it is no network namespace, or the agent lacks CAP_SYS_ADMIN: {error}")]
+    #[error(
+        "can't work in network namespace {path}, maybe it is no network namespace, or the agent lacks CAP_SYS_ADMIN: {error}"
+    )]
     Enter {
         /// Its path.
         path: PathBuf,
@@ -46,8 +50,15 @@ pub struct Netns {
 impl Netns {
     /// Opens the namespace at `path` and asks for its cookie.
     pub fn open(path: &Path) -> Result<Netns, NetnsError> {
-        let file = File::open(path).map_err(|error| NetnsError::Open { path: path.to_owned(), error })?;
-        let mut netns = Netns { path: path.to_owned(), file, cookie: 0 };
+        let file = File::open(path).map_err(|error| NetnsError::Open {
+            path: path.to_owned(),
+            error,
+        })?;
+        let mut netns = Netns {
+            path: path.to_owned(),
+            file,
+            cookie: 0,
+        };
         netns.cookie = netns.run(|| cookie(UdpSocket::bind("0.0.0.0:0")?.as_fd()))?;
         Ok(netns)
     }
@@ -73,9 +84,14 @@ impl Netns {
                 }
                 work()
             });
-            inside.join().unwrap_or_else(|_| Err(io::Error::other("panicked inside the namespace")))
+            inside
+                .join()
+                .unwrap_or_else(|_| Err(io::Error::other("panicked inside the namespace")))
         });
-        outcome.map_err(|error| NetnsError::Enter { path: self.path.clone(), error })
+        outcome.map_err(|error| NetnsError::Enter {
+            path: self.path.clone(),
+            error,
+        })
     }
 }
 
@@ -99,5 +115,9 @@ pub fn cookie(socket: BorrowedFd<'_>) -> io::Result<u64> {
             &mut length,
         )
     };
-    if result != 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+    if result != 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(value)
+    }
 }

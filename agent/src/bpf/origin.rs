@@ -58,12 +58,26 @@ impl Origins {
             Some(address) => (Addr::from_ip(address.ip()), u32::from(address.port())),
             None => (Addr::NONE, 0),
         };
-        self.mark(socket, SocketMark { addr, port, role: ROLE_UPSTREAM })
+        self.mark(
+            socket,
+            SocketMark {
+                addr,
+                port,
+                role: ROLE_UPSTREAM,
+            },
+        )
     }
 
     /// Marks a listener of the engine, so that the SYN check lets through what was steered to it.
     pub fn mark_listener(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        self.mark(socket, SocketMark { addr: Addr::NONE, port: 0, role: ROLE_LISTENER })
+        self.mark(
+            socket,
+            SocketMark {
+                addr: Addr::NONE,
+                port: 0,
+                role: ROLE_LISTENER,
+            },
+        )
     }
 
     fn mark(&self, socket: BorrowedFd<'_>, mark: SocketMark) -> io::Result<()> {
@@ -73,7 +87,11 @@ impl Origins {
     /// Makes a listening socket the one that sk_lookup steers a pod's connections to. With SO_REUSEPORT the kernel
     /// spreads them over the socket's group. The entry goes when the socket is closed.
     pub fn steer_to(&self, cookie: u64, v6: bool, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let key = ListenerKey { cookie, family: if v6 { 6 } else { 4 }, reserved: 0 };
+        let key = ListenerKey {
+            cookie,
+            family: if v6 { 6 } else { 4 },
+            reserved: 0,
+        };
         sys::map_set(self.listeners.as_fd(), &key, &socket.as_raw_fd())
     }
 }
@@ -88,6 +106,8 @@ pub(super) fn clone_fd(programs: &Programs, name: &'static str) -> Result<OwnedF
         Map::HashOfMaps(data) => data.fd().as_fd(),
         _ => return Err(LoadError::Missing(name)),
     };
-    fd.try_clone_to_owned().map_err(|error| LoadError::Map { name, error: aya::maps::MapError::IoError(error) })
+    fd.try_clone_to_owned().map_err(|error| LoadError::Map {
+        name,
+        error: aya::maps::MapError::IoError(error),
+    })
 }
-

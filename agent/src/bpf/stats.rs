@@ -25,7 +25,9 @@ impl Stats {
     /// Takes the map out of the loaded programs.
     pub fn take(programs: &mut Programs) -> Result<Stats, LoadError> {
         let map = programs.ebpf.take_map("STATS").ok_or(LoadError::Missing("STATS"))?;
-        let array = map.try_into().map_err(|error| LoadError::Map { name: "STATS", error })?;
+        let array = map
+            .try_into()
+            .map_err(|error| LoadError::Map { name: "STATS", error })?;
         Ok(Stats { array })
     }
 
@@ -36,7 +38,11 @@ impl Stats {
             .enumerate()
             .filter_map(|(index, (hook, outcome))| {
                 let values = self.array.get(&(index as u32), 0).ok()?;
-                Some(VerdictCount { hook, outcome, count: values.iter().sum() })
+                Some(VerdictCount {
+                    hook,
+                    outcome,
+                    count: values.iter().sum(),
+                })
             })
             .collect()
     }

@@ -36,9 +36,19 @@ pub enum AttachType {
 
 fn bpf<T>(command: i32, attr: &mut T) -> io::Result<i64> {
     // SAFETY: `attr` is a prefix of `union bpf_attr` of the size that is passed, and lives until the call returns.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, command, (attr as *mut T).cast::<libc::c_void>(), size_of::<T>()) };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            command,
+            (attr as *mut T).cast::<libc::c_void>(),
+            size_of::<T>(),
+        )
+    };
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
 }
 
 fn owned(fd: i64) -> OwnedFd {
@@ -142,8 +152,12 @@ struct LinkUpdate {
 
 /// Puts another program in the place of a link's, atomically.
 pub fn link_update(link: BorrowedFd<'_>, program: BorrowedFd<'_>) -> io::Result<()> {
-    let mut attr =
-        LinkUpdate { link: link.as_raw_fd() as u32, program: program.as_raw_fd() as u32, flags: 0, old_program: 0 };
+    let mut attr = LinkUpdate {
+        link: link.as_raw_fd() as u32,
+        program: program.as_raw_fd() as u32,
+        flags: 0,
+        old_program: 0,
+    };
     bpf(LINK_UPDATE, &mut attr).map(drop)
 }
 
@@ -161,14 +175,22 @@ fn path_text(path: &Path) -> io::Result<CString> {
 /// Pins a link, program or map.
 pub fn pin(fd: BorrowedFd<'_>, path: &Path) -> io::Result<()> {
     let text = path_text(path)?;
-    let mut attr = Object { path: text.as_ptr() as u64, fd: fd.as_raw_fd() as u32, flags: 0 };
+    let mut attr = Object {
+        path: text.as_ptr() as u64,
+        fd: fd.as_raw_fd() as u32,
+        flags: 0,
+    };
     bpf(OBJ_PIN, &mut attr).map(drop)
 }
 
 /// Opens what is pinned.
 pub fn open_pinned(path: &Path) -> io::Result<OwnedFd> {
     let text = path_text(path)?;
-    let mut attr = Object { path: text.as_ptr() as u64, fd: 0, flags: 0 };
+    let mut attr = Object {
+        path: text.as_ptr() as u64,
+        fd: 0,
+        flags: 0,
+    };
     bpf(OBJ_GET, &mut attr).map(owned)
 }
 

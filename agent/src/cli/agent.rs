@@ -21,8 +21,10 @@ const ECONNREFUSED: u32 = 111;
 ///
 /// What the kernel decides alone goes on when the agent ends; `--uninstall` or `weir uninstall` remove it.
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  weir agent --manifests deploy/examples/shop --node node-1\n  \
-    weir agent --manifests /etc/weir --admin 127.0.0.1:15000 --refuse-with eperm --uninstall")]
+#[command(
+    after_help = "Examples:\n  weir agent --manifests deploy/examples/shop --node node-1\n  \
+    weir agent --manifests /etc/weir --admin 127.0.0.1:15000 --refuse-with eperm --uninstall"
+)]
 pub struct AgentArgs {
     /// Folder of manifests: *.yaml, *.yml, *.json, also in subfolders. Changes are in force within 250 ms.
     #[arg(long, value_name = "DIR")]
@@ -145,14 +147,16 @@ fn config(args: AgentArgs) -> anyhow::Result<app::Config> {
 }
 
 fn host_name() -> anyhow::Result<String> {
-    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").context("can't read the host's name, use --node")?;
+    let name =
+        std::fs::read_to_string("/proc/sys/kernel/hostname").context("can't read the host's name, use --node")?;
     Ok(name.trim().to_owned())
 }
 
 /// The kubelet's cgroup for pods where there is one, so that nothing else pays for the hooks.
 fn default_cgroup() -> anyhow::Result<PathBuf> {
-    let root = mount::cgroup2()?
-        .context("cgroup v2 is not mounted: mount it (`mount -t cgroup2 none /sys/fs/cgroup/unified`) or name one with --cgroup")?;
+    let root = mount::cgroup2()?.context(
+        "cgroup v2 is not mounted: mount it (`mount -t cgroup2 none /sys/fs/cgroup/unified`) or name one with --cgroup",
+    )?;
     let pods = ["kubepods.slice", "kubepods"].map(|name| root.join(name));
     Ok(pods.into_iter().find(|path| path.is_dir()).unwrap_or(root))
 }

@@ -48,8 +48,16 @@ struct Check {
 /// # Errors
 /// The answer can't be written.
 pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
-    let checks =
-        [privileges(), kernel(), btf(), cgroup(args.cgroup), bpffs(), netns_cookie(), programs(), packet_cookie()];
+    let checks = [
+        privileges(),
+        kernel(),
+        btf(),
+        cgroup(args.cgroup),
+        bpffs(),
+        netns_cookie(),
+        programs(),
+        packet_cookie(),
+    ];
     match args.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
         Output::Text => {
@@ -77,7 +85,13 @@ impl Check {
             Ok(found) => (Outcome::Ok, found, ""),
             Err(found) => (Outcome::Missing, found, todo),
         };
-        Check { name, outcome, found, needed_for, what_to_do }
+        Check {
+            name,
+            outcome,
+            found,
+            needed_for,
+            what_to_do,
+        }
     }
 }
 
@@ -91,8 +105,11 @@ fn privileges() -> Check {
         .find_map(|line| line.strip_prefix("CapEff:"))
         .and_then(|hex| u64::from_str_radix(hex.trim(), 16).ok())
         .unwrap_or_default();
-    let lacking: Vec<_> =
-        CAPABILITIES.iter().filter(|(bit, _)| effective >> bit & 1 == 0).map(|(_, name)| *name).collect();
+    let lacking: Vec<_> = CAPABILITIES
+        .iter()
+        .filter(|(bit, _)| effective >> bit & 1 == 0)
+        .map(|(_, name)| *name)
+        .collect();
     let result = if lacking.is_empty() {
         Ok("NET_ADMIN, SYS_ADMIN, BPF".to_owned())
     } else {
@@ -113,7 +130,11 @@ fn kernel() -> Check {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let release = release.trim().to_owned();
     let version = parse_release(&release);
-    let result = if version >= Some(FLOOR) { Ok(release) } else { Err(release) };
+    let result = if version >= Some(FLOOR) {
+        Ok(release)
+    } else {
+        Err(release)
+    };
     Check::new(
         "kernel",
         result,
@@ -133,7 +154,12 @@ fn btf() -> Check {
         Ok(_) => Ok(path.to_owned()),
         Err(error) => Err(format!("{path}: {error}")),
     };
-    Check::new("BTF", result, "maps with typed values", "use a kernel built with CONFIG_DEBUG_INFO_BTF")
+    Check::new(
+        "BTF",
+        result,
+        "maps with typed values",
+        "use a kernel built with CONFIG_DEBUG_INFO_BTF",
+    )
 }
 
 fn cgroup(named: Option<PathBuf>) -> Check {
@@ -178,13 +204,20 @@ fn netns_cookie() -> Check {
         .and_then(|socket| bpf::netns::cookie(socket.as_fd()))
         .map(|cookie| format!("this namespace's is {cookie}"))
         .map_err(|error| error.to_string());
-    Check::new("namespace cookies", result, "knowing pods by their network namespace", "use a kernel of at least 6.1")
+    Check::new(
+        "namespace cookies",
+        result,
+        "knowing pods by their network namespace",
+        "use a kernel of at least 6.1",
+    )
 }
 
 fn programs() -> Check {
     Check::new(
         "eBPF programs",
-        bpf::try_load().map(|programs| programs.join(", ")).map_err(|error| first_line(&error.to_string())),
+        bpf::try_load()
+            .map(|programs| programs.join(", "))
+            .map_err(|error| first_line(&error.to_string())),
         "everything: the kernel has to take each of them",
         "see the line above it; for a verifier's refusal report kernel version and message",
     )
@@ -197,7 +230,11 @@ fn first_line(text: &str) -> String {
 fn packet_cookie() -> Check {
     let mut check = Check::new(
         "cookie of packets",
-        if bpf::has_packet_cookie() { Ok("there (6.16 and later)".to_owned()) } else { Err("not there".to_owned()) },
+        if bpf::has_packet_cookie() {
+            Ok("there (6.16 and later)".to_owned())
+        } else {
+            Err("not there".to_owned())
+        },
         "the second check of arriving connections knows the pod by its namespace",
         "nothing: it knows the pod by its address instead",
     );

@@ -23,8 +23,12 @@ pub struct UninstallArgs {
 /// # Errors
 /// A pin can't be removed.
 pub fn run(args: UninstallArgs) -> anyhow::Result<ExitCode> {
-    let there = bpf::uninstall(&args.bpffs)
-        .with_context(|| format!("can't remove everything below {}, maybe you are not root", args.bpffs.display()))?;
+    let there = bpf::uninstall(&args.bpffs).with_context(|| {
+        format!(
+            "can't remove everything below {}, maybe you are not root",
+            args.bpffs.display()
+        )
+    })?;
     let path = args.bpffs.display();
     if there {
         println!("removed programs, links and maps below {path}");

@@ -55,7 +55,9 @@ fn forbidden(snapshot: &Snapshot, cookie: u64, socket: &Socket) -> bool {
     if local == remote || remote.is_unspecified() || remote.is_loopback() {
         return false;
     }
-    let Some(pod) = snapshot.local.get(&cookie) else { return false };
+    let Some(pod) = snapshot.local.get(&cookie) else {
+        return false;
+    };
     let peer = snapshot.peers.get(&remote);
     if peer.is_some_and(|peer| peer.pod == pod.pod) {
         return false;
