@@ -74,14 +74,22 @@ fn root(target: &Target<'_>, protocol: PortProtocol, splits: &[LiveSplit<'_>], f
             let finding = Finding::warning(&object, "spec.matches", message);
             findings.push(finding.hint("declare the root's port with appProtocol: http"));
         }
-        let backends = live
+        let backends: Vec<Backend> = live
             .weights
             .iter()
-            .filter_map(|(service, weight)| backend(target, live, service, *weight, findings));
+            .filter_map(|(service, weight)| backend(target, live, service, *weight, findings))
+            .collect();
+        if backends.is_empty() && live.split.backends.iter().any(|backend| backend.weight_millis > 0) {
+            let message = format!(
+                "nobody is left for port {}: HTTP is answered 503, TCP refused",
+                target.address.port()
+            );
+            findings.push(Finding::warning(&object, "spec.backends", message).missing(Kind::Pod));
+        }
         routes.push(SplitRoute {
             split: Some(live.split.key.clone()),
             matches: live.matches.clone(),
-            backends: backends.collect(),
+            backends,
         });
     }
     if routes.last().is_none_or(|route| route.matches.is_some()) {

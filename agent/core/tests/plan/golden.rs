@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Expect {
-    #[serde(default = "node")]
+    #[serde(default = "node", skip_serializing_if = "is_node")]
     node: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     connections: BTreeMap<String, String>,
@@ -39,6 +39,10 @@ struct Expect {
 
 fn node() -> String {
     "n1".to_owned()
+}
+
+fn is_node(name: &str) -> bool {
+    name == node()
 }
 
 fn answers(world: &World, expect: &Expect) -> Expect {
@@ -67,7 +71,7 @@ fn every_rule_is_kept() {
         .map(|case| case.expect("readable").path())
         .collect();
     cases.sort();
-    assert!(!cases.is_empty(), "only {} cases were found", cases.len());
+    assert!(cases.len() > 30, "only {} cases were found", cases.len());
     let mut wrong = Vec::new();
     for case in cases {
         let read = |name: &str| fs::read_to_string(case.join(name)).unwrap_or_else(|e| panic!("{case:?} {name}: {e}"));

@@ -78,11 +78,10 @@ impl World {
     }
 
     fn pod(&self, name: &str) -> Option<&Arc<PodInfo>> {
-        self.plan
-            .snapshot
-            .peers
-            .values()
-            .find(|pod| pod.pod.to_string() == name)
+        let snapshot = &self.plan.snapshot;
+        // One that shares its address may stand under its cookie only.
+        let mut pods = snapshot.peers.values().chain(snapshot.local.values());
+        pods.find(|pod| pod.pod.to_string() == name)
     }
 
     /// The kernel's verdict on `SOURCE -> POD:PORT`, checked against the snapshot's.
