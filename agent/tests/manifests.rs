@@ -166,7 +166,7 @@ async fn new_folders_count_with_all_that_is_in_them() {
     watched.write("z/y/b.yaml", &account("d"));
     assert_eq!(watched.changes().await, ["-b", "+d"]);
     fs::remove_dir_all(watched.path("z")).expect("removed");
-    assert_eq!(watched.changes().await, ["-c", "-d"]);
+    assert_eq!(watched.changes().await, ["-c", "-d"], "in one step");
     fs::create_dir(watched.path("z")).expect("made");
     tokio::time::sleep(Duration::from_millis(100)).await;
     watched.write("z/e.yaml", &account("e"));
@@ -288,13 +288,24 @@ async fn the_folder_itself_may_go_and_come_back() {
         (vec![], 1),
         "a folder that is gone is no decision to remove"
     );
-    fs::create_dir(&root).expect("made");
-    fs::write(root.join("b.yaml"), account("b")).expect("written");
+    let other = outer.path().join("other");
+    fs::create_dir(&other).expect("made");
+    fs::write(other.join("b.yaml"), account("b")).expect("written");
+    fs::rename(&other, &root).expect("renamed");
     let batch = next().await;
     assert_eq!(
         (changes(&batch), batch.problems),
         (vec!["-a".to_owned(), "+b".to_owned()], vec![])
     );
+}
+
+#[tokio::test]
+async fn an_empty_folder_has_a_first_batch_too() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let manifests = Manifests::open(folder.path()).expect("watched");
+    let mut watched = Watched { folder, manifests };
+    assert_eq!(watched.batch().await, Batch::default());
+    watched.assert_nothing_for(Duration::from_millis(2500)).await;
 }
 
 #[test]

@@ -5,7 +5,7 @@
 //! duplicate keys. Documents are split before they are parsed, so that one that is broken does not hide the others.
 
 use serde_json::Value;
-use serde_saphyr::{Options, UserMessageFormatter};
+use serde_saphyr::{Budget, Options, UserMessageFormatter};
 
 /// A document that could be read.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,6 +76,11 @@ fn options() -> Options {
     options.reject_unsupported_tags = true;
     options.with_snippet = false;
     options.alias_limits.max_total_replayed_events = 100_000;
+    // A list of 10,000 pods is one document. Aliases aside, a file's own length bounds what it holds.
+    let mut budget = Budget::default();
+    budget.max_nodes = 4_000_000;
+    budget.max_events = 16_000_000;
+    options.budget = Some(budget);
     options
 }
 
@@ -218,6 +223,13 @@ mod tests {
         ] {
             assert_eq!(broken(text).len(), 1, "{text:?}");
         }
+    }
+
+    #[test]
+    fn one_document_may_hold_a_large_list() {
+        let item = "- {apiVersion: v1, kind: ServiceAccount, metadata: {name: a, namespace: b, labels: {}}}\n";
+        let read = good(&format!("kind: List\nitems:\n{}", item.repeat(30_000)));
+        assert_eq!(read[0].2["items"].as_array().map(Vec::len), Some(30_000));
     }
 
     #[test]

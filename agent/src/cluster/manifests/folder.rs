@@ -80,6 +80,8 @@ pub struct Batch {
 pub struct Folder {
     files: BTreeMap<PathBuf, File>,
     in_force: BTreeMap<ObjectRef, Object>,
+    /// Where they stand.
+    places: BTreeMap<ObjectRef, Place>,
 }
 
 #[derive(Debug, Default)]
@@ -171,10 +173,17 @@ impl Folder {
                 changes.push(Change::Upsert((*object).clone()));
             }
         }
-        self.in_force = winners
+        self.places = winners
             .into_iter()
-            .map(|(name, (object, _))| (name, object.clone()))
+            .map(|(name, (_, place))| (name, place.clone()))
             .collect();
+        for change in &changes {
+            match change {
+                Change::Upsert(object) => _ = self.in_force.insert(object.object_ref(), object.clone()),
+                Change::Remove(object) => _ = self.in_force.remove(object),
+                Change::Attach { .. } | Change::Detach { .. } => {}
+            }
+        }
         batch.changes = changes;
         batch.problems.sort();
         batch.findings.sort();
@@ -192,15 +201,8 @@ impl Folder {
     }
 
     /// Where an object in force stands.
-    pub fn place_of(&self, wanted: &ObjectRef) -> Option<&Place> {
-        let mut documents = self.files.values().flat_map(|file| &file.documents);
-        let holds = |document: &&Document| {
-            document
-                .outcomes
-                .iter()
-                .any(|it| matches!(it, Ok(Converted::Object { object, .. }) if object.object_ref() == *wanted))
-        };
-        documents.find(holds).map(|document| &document.place)
+    pub fn place_of(&self, object: &ObjectRef) -> Option<&Place> {
+        self.places.get(object)
     }
 }
 

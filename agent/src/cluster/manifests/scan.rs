@@ -16,15 +16,16 @@ const MAX_DEPTH: usize = 16;
 /// Changes whenever the content of a file may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
-    file: (u64, u64),
+    /// Device and inode.
+    pub(super) file: (u64, u64),
     size: u64,
     modified: (i64, i64),
     /// Seconds and nanoseconds of the last change of the inode, which no program can set.
-    pub(super) changed: (i64, i64),
+    changed: (i64, i64),
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Stamp {
+    pub(super) fn of(metadata: &Metadata) -> Stamp {
         Stamp {
             file: (metadata.dev(), metadata.ino()),
             size: metadata.size(),

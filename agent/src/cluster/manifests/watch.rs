@@ -1,11 +1,10 @@
-//! When to look: as soon as a change has come to rest, and every few seconds in any case.
+//! When to look: as soon as something happens, and every few seconds in any case.
 //!
-//! Bias: events only say "look now"; what is true comes from the scan. So a lost event costs seconds, never truth.
-//! Editors and `kubectl` write in several steps. Two rules keep the steps in between out of force: a scan waits until
-//! nothing has happened for [`QUIET`] (at most [`LATEST`]), and a file that somebody has written to and not closed yet is
-//! left as it was (at most [`OPEN_AT_MOST`]).
+//! Bias: events only say "look now" and which files are open for writing; what is true comes from the scan. So a lost
+//! event costs seconds, never truth.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
@@ -15,15 +14,11 @@ use notify::{Config, Event, RecommendedWatcher, RecursiveMode, Watcher};
 use tracing::{error, info, warn};
 
 use super::folder::{Batch, FileProblem};
-use super::reader::Reader;
+use super::reader::{Look, QUIET, RESTLESS, Reader};
 use super::scan::Scan;
 
-/// A change is at rest when nothing followed for so long.
-const QUIET: Duration = Duration::from_millis(30);
-/// A folder that is never at rest is looked at after so long.
-const LATEST: Duration = Duration::from_millis(120);
-/// A file that stays open for writing is read after so long.
-const OPEN_AT_MOST: Duration = Duration::from_secs(1);
+/// Events come in bursts: a look waits so long for the rest of one.
+const BURST: Duration = Duration::from_millis(10);
 /// The scan that needs no event.
 const PERIOD: Duration = Duration::from_secs(2);
 /// The same where the kernel can't watch.
@@ -32,27 +27,41 @@ const PERIOD_UNWATCHED: Duration = Duration::from_millis(150);
 /// Looks at the folder until `send` returns false. The first batch is sent at once, later ones where they say something new.
 pub(super) fn run(mut reader: Reader, mut send: impl FnMut(Batch) -> bool, is_wanted: impl Fn() -> bool) {
     let mut watches = Watches::new();
-    let mut open: BTreeMap<PathBuf, Instant> = BTreeMap::new();
+    let mut open = Open::new();
     let mut last: Option<Batch> = None;
     while is_wanted() {
-        let (scan, batch) = reader.update(|path| open.contains_key(path));
+        let begin = Instant::now();
+        open.retain(|_, since| since.elapsed() < RESTLESS);
+        let Look { scan, batch, again } = reader.look(begin, |file| open.contains_key(&file));
+        // A folder that never rests must not cost a core.
+        let pause = begin.elapsed() * 4;
         let new_directories = watches.follow(&scan);
-        let said = last
-            .as_ref()
-            .is_some_and(|last| last.problems == batch.problems && last.findings == batch.findings);
-        if !said || !batch.changes.is_empty() {
+        // An empty folder has nothing to read, and yet a first batch.
+        if let Some(batch) = batch
+            .or_else(|| last.is_none().then(Batch::default))
+            .filter(|batch| says_more(batch, last.as_ref()))
+        {
             report(last.as_ref().map_or(&[], |last| &last.problems), &batch.problems);
-            if !send(batch.clone()) {
+            last = Some(Batch {
+                changes: Vec::new(),
+                ..batch.clone()
+            });
+            if !send(batch) {
                 return;
             }
-            last = Some(batch);
         }
-        if !new_directories {
-            // Otherwise something may have come into them before they were watched.
-            watches.wait(&mut open);
-        }
-        open.retain(|_, since| since.elapsed() < OPEN_AT_MOST);
+        // Something may have come into new directories before they were watched.
+        let soon = (again || new_directories).then(|| pause.max(QUIET));
+        watches.wait(soon, pause.max(BURST), &mut open);
     }
+}
+
+/// Files that somebody has written to and not closed yet, by device and inode, since when.
+type Open = BTreeMap<(u64, u64), Instant>;
+
+fn says_more(batch: &Batch, last: Option<&Batch>) -> bool {
+    let the_same = |last: &Batch| last.problems == batch.problems && last.findings == batch.findings;
+    !batch.changes.is_empty() || !last.is_some_and(the_same)
 }
 
 fn report(before: &[FileProblem], now: &[FileProblem]) {
@@ -119,27 +128,20 @@ impl Watches {
         is_new
     }
 
-    /// Waits until there is a reason to look. Collects files that are open for writing.
-    fn wait(&mut self, open: &mut BTreeMap<PathBuf, Instant>) {
-        let mut period = if self.watcher.is_some() {
+    /// Waits until there is a reason to look: an event, or the time. Collects files that are open for writing.
+    fn wait(&mut self, soon: Option<Duration>, burst: Duration, open: &mut Open) {
+        let period = if self.watcher.is_some() {
             PERIOD
         } else {
             PERIOD_UNWATCHED
         };
-        if let Some(oldest) = open.values().min() {
-            period = period.min(OPEN_AT_MOST.saturating_sub(oldest.elapsed()));
-        }
-        let mut deadline = Instant::now() + period;
-        let mut first = None;
+        let mut deadline = Instant::now() + soon.unwrap_or(period);
         loop {
             match self
                 .events
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             {
-                Ok(event) if self.is_change(&event, open) => {
-                    let latest = *first.get_or_insert_with(|| Instant::now() + LATEST);
-                    deadline = latest.min(Instant::now() + QUIET);
-                }
+                Ok(event) if self.is_change(&event, open) => deadline = deadline.min(Instant::now() + burst),
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => return,
                 // Without a watcher nobody sends.
@@ -151,26 +153,20 @@ impl Watches {
         }
     }
 
-    fn is_change(&mut self, event: &notify::Result<Event>, open: &mut BTreeMap<PathBuf, Instant>) -> bool {
+    fn is_change(&mut self, event: &notify::Result<Event>, open: &mut Open) -> bool {
         // An error may be an overflow of the queue: look.
         let Ok(event) = event else { return true };
-        let close = |open: &mut BTreeMap<PathBuf, Instant>, paths: &[PathBuf]| {
-            paths.iter().for_each(|path| _ = open.remove(path))
-        };
+        let files = event.paths.iter().filter_map(|path| std::fs::metadata(path).ok());
+        let files = files.map(|metadata| (metadata.dev(), metadata.ino()));
         match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => close(open, &event.paths),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => files.for_each(|file| _ = open.remove(&file)),
             // Reading, ours included.
             EventKind::Access(_) => return false,
             EventKind::Modify(ModifyKind::Data(_)) => {
-                for path in &event.paths {
-                    open.entry(path.clone()).or_insert_with(Instant::now);
-                }
+                files.for_each(|file| _ = open.entry(file).or_insert_with(Instant::now))
             }
-            EventKind::Remove(_) => {
-                close(open, &event.paths);
-                event.paths.iter().for_each(|path| self.forget(path));
-            }
-            _ => close(open, &event.paths),
+            EventKind::Remove(_) => event.paths.iter().for_each(|path| self.forget(path)),
+            _ => {}
         }
         true
     }
