@@ -5,6 +5,7 @@
 
 pub mod agent;
 pub mod check;
+pub mod explain;
 pub mod lint;
 pub mod uninstall;
 
@@ -32,6 +33,7 @@ struct Cli {
 enum Command {
     Agent(agent::AgentArgs),
     Check(check::CheckArgs),
+    Explain(explain::ExplainArgs),
     Lint(lint::LintArgs),
     Uninstall(uninstall::UninstallArgs),
 }
@@ -75,6 +77,7 @@ pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Agent(args) => agent::run(args),
         Command::Check(args) => check::run(args),
+        Command::Explain(args) => explain::run(args),
         Command::Lint(args) => lint::run(args),
         Command::Uninstall(args) => uninstall::run(args),
     };
