@@ -219,3 +219,6 @@ fn read(path: &Path) -> io::Result<(String, Stamp)> {
     }
     Ok((text, Stamp::of(&file.metadata()?)))
 }
+
+#[cfg(test)]
+mod tests;
