@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Mode, Namespace, Object, ObjectRef, Pod, PortRoute, Service,
-    ServiceAccount, TrafficSplit, TrafficTarget,
+    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Mode, Namespace, Object, ObjectRef, Pod, PortRoute,
+    Service, ServiceAccount, TrafficSplit, TrafficTarget,
 };
 
 /// One change of the index.
@@ -80,7 +80,9 @@ impl Index {
     /// Whether the namespace takes part.
     pub fn enrolled(&self, namespace: &str) -> bool {
         let key = Key::new("", namespace);
-        self.namespaces.get(&key).is_some_and(|namespace| namespace.mode != Mode::Off)
+        self.namespaces
+            .get(&key)
+            .is_some_and(|namespace| namespace.mode != Mode::Off)
     }
 
     /// Whether the object is there.
