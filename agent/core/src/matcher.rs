@@ -24,17 +24,19 @@ use std::sync::Arc;
 
 use crate::http1::without_port;
 use patterns::Patterns;
-use scratch::{HeaderScratch, Scratch};
+use scratch::{HeaderScratch, Scratch, TextScratch};
 
 pub use compile::{MatchError, MatchSpec};
 pub use explain::{Mismatch, Reason};
 pub use view::{Probe, RequestView};
 
 /// Longest pattern, in bytes of its text.
-pub const MAX_PATTERN_BYTES: usize = 4096;
+pub const MAX_PATTERN_BYTES: usize = 2048;
 
-/// Largest automaton of one pattern, in bytes. A counted repetition gets there soonest: `.{1000}{1000}`.
-pub const MAX_NFA_BYTES: usize = 512 * 1024;
+/// Largest automaton of one pattern, in bytes. A counted repetition gets there soonest: `(a{100}){100}`. In the worst
+/// case a search takes time in proportion to this and to the length of the text, so it bounds what one rule can cost
+/// its neighbours.
+pub const MAX_NFA_BYTES: usize = 128 * 1024;
 
 /// A compiled, ordered set of matches.
 #[derive(Debug)]
@@ -92,16 +94,20 @@ impl RouteSet {
     pub fn find_where(&self, request: &impl RequestView, wanted: impl Fn(usize) -> bool) -> Option<usize> {
         scratch::with(|scratch| {
             scratch.begin(self.paths.len(), self.headers.len());
-            let Scratch { paths, headers, joined } = scratch;
-            self.paths.search(request.path(), true, paths);
+            let Scratch { paths, headers, text } = scratch;
+            self.paths.search(request.path(), true, paths, &mut text.block);
             let mut best: Option<usize> = None;
-            let matched = paths.iter().filter_map(|pattern| self.by_path.get(pattern.as_usize()));
+            // To the last that matches, not through what larger sets have left room for.
+            let matched = paths
+                .iter()
+                .take(paths.len())
+                .filter_map(|pattern| self.by_path.get(pattern.as_usize()));
             for candidates in matched.chain([&self.any_path]) {
                 let found = candidates
                     .iter()
                     .copied()
                     .take_while(|&index| best.is_none_or(|best| index < best))
-                    .find(|&index| wanted(index) && self.meets(index, request, headers, joined));
+                    .find(|&index| wanted(index) && self.meets(index, request, headers, text));
                 best = found.or(best);
             }
             best
@@ -114,7 +120,7 @@ impl RouteSet {
         index: usize,
         request: &impl RequestView,
         headers: &mut [HeaderScratch],
-        joined: &mut Vec<u8>,
+        text: &mut TextScratch,
     ) -> bool {
         let Some(route) = self.routes.get(index) else {
             return false;
@@ -126,7 +132,7 @@ impl RouteSet {
                 };
                 if !scratch.searched {
                     scratch.begin(header.patterns.len());
-                    header.search(request, scratch, joined);
+                    header.search(request, scratch, text);
                 }
                 scratch.matched(pattern)
             })
@@ -143,13 +149,14 @@ impl Route {
 
 impl HeaderPatterns {
     /// Finds all patterns that the header's value meets; none if the header is absent.
-    fn search(&self, request: &impl RequestView, scratch: &mut HeaderScratch, joined: &mut Vec<u8>) {
+    fn search(&self, request: &impl RequestView, scratch: &mut HeaderScratch, text: &mut TextScratch) {
         if &*self.name == "host" {
             if let Some(authority) = request.authority() {
-                self.patterns.search(authority, false, &mut scratch.set);
+                self.patterns
+                    .search(authority, false, &mut scratch.set, &mut text.block);
                 let host = without_port(authority);
                 if host.len() < authority.len() {
-                    self.patterns.search(host, false, &mut scratch.set);
+                    self.patterns.search(host, false, &mut scratch.set, &mut text.block);
                 }
             }
             return;
@@ -157,16 +164,17 @@ impl HeaderPatterns {
         let mut lines = view::values(request, &self.name);
         let Some(first) = lines.next() else { return };
         let Some(second) = lines.next() else {
-            self.patterns.search(first, false, &mut scratch.set);
+            self.patterns.search(first, false, &mut scratch.set, &mut text.block);
             return;
         };
+        let TextScratch { joined, block } = text;
         joined.clear();
         joined.extend_from_slice(first);
         for line in std::iter::once(second).chain(lines) {
             joined.extend_from_slice(view::separator(&self.name));
             joined.extend_from_slice(line);
         }
-        self.patterns.search(joined, false, &mut scratch.set);
+        self.patterns.search(joined, false, &mut scratch.set, block);
     }
 }
 

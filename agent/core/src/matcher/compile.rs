@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use regex_automata::meta::Regex;
 use serde::Serialize;
 
 use super::patterns::{self, Patterns};
@@ -39,7 +38,7 @@ pub struct MatchError {
 #[derive(Default)]
 struct Distinct {
     numbers: HashMap<String, Result<usize, String>>,
-    compiled: Vec<(String, Regex)>,
+    sources: Vec<String>,
 }
 
 impl Distinct {
@@ -47,21 +46,16 @@ impl Distinct {
         if let Some(known) = self.numbers.get(pattern) {
             return known.clone();
         }
-        let number = patterns::single(pattern).map(|regex| {
-            self.compiled.push((pattern.to_owned(), regex));
-            self.compiled.len() - 1
+        let number = patterns::check(pattern).map(|()| {
+            self.sources.push(pattern.to_owned());
+            self.sources.len() - 1
         });
         self.numbers.insert(pattern.to_owned(), number.clone());
         number
     }
 
     fn patterns(&self) -> Patterns {
-        let sources: Vec<(&str, Regex)> = self
-            .compiled
-            .iter()
-            .map(|(text, regex)| (text.as_str(), regex.clone()))
-            .collect();
-        Patterns::new(&sources)
+        Patterns::new(&self.sources)
     }
 }
 

@@ -75,8 +75,8 @@ impl RouteSet {
         }
         scratch::with(|scratch| {
             scratch.begin(self.paths.len(), self.headers.len());
-            let Scratch { paths, headers, joined } = scratch;
-            self.paths.search(request.path(), true, paths);
+            let Scratch { paths, headers, text } = scratch;
+            self.paths.search(request.path(), true, paths, &mut text.block);
             let by_path = |number: usize| self.by_path.get(number).is_some_and(|routes| routes.contains(&index));
             let path_holds = self.any_path.contains(&index) || paths.iter().any(|id| by_path(id.as_usize()));
             if let (false, Some(pattern)) = (path_holds, &route.spec.path_regex) {
@@ -87,7 +87,7 @@ impl RouteSet {
                     continue;
                 };
                 scratch.begin(header.patterns.len());
-                header.search(request, scratch, joined);
+                header.search(request, scratch, text);
                 let name = header.name.to_string();
                 if !scratch.matched(number) {
                     reasons.push(match is_there(request, &name) {

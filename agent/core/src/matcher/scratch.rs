@@ -21,8 +21,15 @@ pub(super) struct Scratch {
     /// The path patterns that match.
     pub(super) paths: PatternSet,
     pub(super) headers: Vec<HeaderScratch>,
+    pub(super) text: TextScratch,
+}
+
+/// What the search of one text needs besides its result.
+pub(super) struct TextScratch {
     /// Lines of one header, joined.
     pub(super) joined: Vec<u8>,
+    /// The patterns of one block that match.
+    pub(super) block: PatternSet,
 }
 
 pub(super) struct HeaderScratch {
@@ -36,7 +43,10 @@ impl Scratch {
         Scratch {
             paths: PatternSet::new(0),
             headers: Vec::new(),
-            joined: Vec::new(),
+            text: TextScratch {
+                joined: Vec::new(),
+                block: PatternSet::new(0),
+            },
         }
     }
 
@@ -68,7 +78,7 @@ impl HeaderScratch {
 }
 
 /// Empties `set`, with room for `patterns`.
-fn clear(set: &mut PatternSet, patterns: usize) {
+pub(super) fn clear(set: &mut PatternSet, patterns: usize) {
     if set.capacity() < patterns {
         *set = PatternSet::new(patterns);
     } else {
