@@ -139,10 +139,7 @@ fn build(patterns: &[impl AsRef<str>], kind: MatchKind) -> Result<Regex, Box<Bui
 /// A syntax error's last line says what is wrong; those before it draw where.
 fn last_line(error: &(dyn std::error::Error + 'static)) -> String {
     let message = error.to_string();
-    message
-        .lines()
-        .rfind(|line| !line.trim().is_empty())
-        .unwrap_or("malformed pattern")
-        .trim()
+    let last = message.lines().rfind(|line| !line.trim().is_empty()).map(str::trim);
+    last.map_or("malformed pattern", |last| last.strip_prefix("error: ").unwrap_or(last))
         .to_owned()
 }
