@@ -124,7 +124,8 @@ pub struct PodEntry {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerEntry {
-    /// Identity of the pod that has the address.
+    /// Identity of the pod that has the address; [`IDENTITY_UNKNOWN`] while the address changes hands, and where two
+    /// pods claim it.
     pub identity: u64,
     /// Its network-namespace cookie when it is an enrolled pod of this node, else 0.
     pub cookie: u64,

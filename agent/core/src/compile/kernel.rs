@@ -157,3 +157,58 @@ fn block(key: &ServiceKey, slots: &[Slot]) -> u64 {
     block.copy_from_slice(&bytes[..8]);
     u64::from_le_bytes(block).max(1)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Key;
+    use crate::snapshot::Backend;
+    use proptest::prelude::*;
+
+    /// Backends with these weights and as many endpoints, all of them different.
+    fn route(backends: &[(u64, usize)]) -> SplitRoute {
+        let backend = |(number, (weight, endpoints)): (usize, &(u64, usize))| Backend {
+            service: Key::new("shop", format!("store-{number}")),
+            weight: *weight,
+            endpoints: (0..*endpoints)
+                .map(|at| ([10, number as u8, (at / 250) as u8, (at % 250) as u8], 80).into())
+                .collect(),
+        };
+        SplitRoute {
+            split: None,
+            matches: None,
+            backends: backends.iter().enumerate().map(backend).collect(),
+        }
+    }
+
+    #[test]
+    fn an_endpoint_of_two_backends_has_both_shares() {
+        let mut both = route(&[(1, 2), (1, 1)]);
+        both.backends[1].endpoints = vec![both.backends[0].endpoints[0]];
+        let weights: Vec<u64> = endpoint_weights(&both).into_iter().map(|(_, weight)| weight).collect();
+        assert_eq!(weights, [3, 1]);
+    }
+
+    #[test]
+    fn the_largest_weights_and_odd_numbers_of_endpoints_do_not_overflow() {
+        let odd = [1, 499, 491, 487, 479, 467, 463, 461, 457, 449].map(|endpoints| (u64::MAX, endpoints));
+        assert!(endpoint_weights(&route(&odd)).iter().all(|(_, weight)| *weight > 0));
+    }
+
+    proptest! {
+        #[test]
+        fn the_weight_of_a_backend_is_divided_evenly_and_exactly(
+            backends in prop::collection::vec((1_u64..1_000_000, 1_usize..60), 1..5),
+        ) {
+            let weights: BTreeMap<SocketAddr, u64> = endpoint_weights(&route(&backends)).into_iter().collect();
+            let of = |number: usize| route(&backends).backends[number].endpoints.iter().map(|e| weights[e]).collect::<Vec<_>>();
+            let (first, first_weight) = (of(0).iter().map(|w| u128::from(*w)).sum::<u128>(), u128::from(backends[0].0));
+            for (number, (weight, _)) in backends.iter().enumerate() {
+                let own = of(number);
+                prop_assert!(own.iter().all(|weight| *weight == own[0]));
+                let sum: u128 = own.iter().map(|weight| u128::from(*weight)).sum();
+                prop_assert_eq!(sum * first_weight, first * u128::from(*weight));
+            }
+        }
+    }
+}
