@@ -28,8 +28,11 @@ pub(super) async fn run(core: &Rc<Core>, place: &Place, conn: &Conn, stream: &mu
     let mut first = BytesMut::new();
     match opening.protocol {
         PortProtocol::Http => return http1::serve(core, place, conn, stream, first).await,
-        PortProtocol::Tcp => return bytes(core, place, conn, stream, first, None).await,
-        PortProtocol::Http2 | PortProtocol::Detect => {}
+        PortProtocol::Tcp if opening.bytes && !opening.by_request => {
+            return bytes(core, place, conn, stream, first, None).await;
+        }
+        // Declared as bytes, but only HTTP may pass or requests choose the way: a declaration takes no grant away.
+        PortProtocol::Tcp | PortProtocol::Http2 | PortProtocol::Detect => {}
     }
     if !opening.reachable {
         return refuse(core, conn, None, Reason::Unreachable);

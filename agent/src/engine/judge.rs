@@ -126,10 +126,12 @@ impl<'s> Destination<'s> {
 pub(super) struct Opening {
     /// What is declared about the port.
     pub protocol: PortProtocol,
-    /// At some server something is granted.
+    /// At some server something is granted, or there is no server.
     pub reachable: bool,
     /// At every server any bytes are granted, and there is one.
     pub bytes: bool,
+    /// What a request says decides where it goes.
+    pub by_request: bool,
 }
 
 /// What can become of a connection, before its first byte.
@@ -138,7 +140,9 @@ pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
         protocol: PortProtocol::Detect,
         reachable: false,
         bytes: true,
+        by_request: false,
     };
+    let (mut is_root, mut by_request) = (false, false);
     let mut servers = 0usize;
     let mut see = |address| {
         let server = Server::at(snapshot, address);
@@ -148,6 +152,8 @@ pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
     };
     let protocol = match Destination::of(snapshot, conn) {
         Destination::Root(root) => {
+            is_root = true;
+            by_request = root.routes.iter().any(|route| route.matches.is_some());
             let backends = root.routes.iter().flat_map(|route| &route.backends);
             backends
                 .flat_map(|backend| &backend.endpoints)
@@ -164,6 +170,9 @@ pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
     };
     opening.protocol = protocol.unwrap_or(PortProtocol::Detect);
     opening.bytes &= servers > 0;
+    // A Service that has nobody answers HTTP with 503, so its protocol has to be found out.
+    opening.reachable |= is_root && servers == 0;
+    opening.by_request = by_request;
     opening
 }
 
