@@ -84,8 +84,9 @@ pub fn check(names: &[&str], refresh: bool) -> Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     for kernel in kernels {
         eprintln!("kernels: {} …", kernel.name);
-        let verdict = match image::kernel(kernel, refresh) {
-            Ok(prepared) => boot::boot(kernel.name, &prepared, &guest)?,
+        let verdict = match packages::kept_or_downloaded(kernel, refresh) {
+            Ok(packages) => boot::boot(kernel.name, &image::kernel(&packages)?, &guest)?,
+            // Not there to be had is no fault of ours; everything after this is.
             Err(error) => Verdict::skipped(kernel.name, format!("{error:#}")),
         };
         eprintln!("kernels: {verdict}");

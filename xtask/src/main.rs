@@ -81,8 +81,16 @@ Examples:
 
 CARGO_TARGET_DIR is honoured: everything named target/ here lies there then.";
 
-fn main() -> Result<ExitCode> {
-    match Cli::parse().command {
+fn main() -> ExitCode {
+    // Printed here, not by the standard library: a backtrace helps nobody who lacks a package.
+    run(Cli::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
         Command::Setup { kernels } => {
             setup::run()?;
             if kernels {

@@ -88,20 +88,22 @@ impl Run {
         self.command
     }
 
-    /// The command as one would type it, without the environment.
+    /// The command as one would type it: the program by its name alone, and without the environment.
     pub fn line(&self) -> String {
-        let words = std::iter::once(self.command.get_program()).chain(self.command.get_args());
+        let program = Path::new(self.command.get_program());
+        let words = std::iter::once(program.file_name().unwrap_or(program.as_os_str())).chain(self.command.get_args());
         words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
     }
 
     /// The error for a command that could not even start, with the likely cause.
     fn not_started(&self, error: &io::Error) -> anyhow::Error {
+        let program = self.command.get_program().to_string_lossy();
         let cause = match error.kind() {
-            io::ErrorKind::NotFound => "is it installed?",
-            io::ErrorKind::PermissionDenied => "is it executable for this user?",
+            io::ErrorKind::NotFound => "; is it installed?",
+            io::ErrorKind::PermissionDenied => "; may this user run it?",
             _ => "",
         };
-        anyhow::anyhow!("{}: {error}; {cause}", self.line())
+        anyhow::anyhow!("{program} did not start: {error}{cause}")
     }
 
     fn output(mut self) -> Result<Output> {

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::archive::Archive;
-use super::packages::{self, Kernel};
+use super::packages::Packages;
 use super::unpack;
 use crate::paths;
 use crate::run::Run;
@@ -28,33 +28,27 @@ pub struct Prepared {
     pub dir: PathBuf,
 }
 
-/// The kernel out of the cache; downloaded and unpacked where it is not there, or anew where asked.
-pub fn kernel(kernel: &Kernel, refresh: bool) -> Result<Prepared> {
-    let dir = paths::target().join("kernels").join(kernel.name);
+/// Unpacks the packages of a kernel. Does nothing where that was done.
+pub fn kernel(packages: &Packages) -> Result<Prepared> {
+    let dir = packages.dir.clone();
     let prepared = Prepared {
         vmlinux: dir.join("vmlinux"),
         modules: dir.join("modules.cpio"),
-        dir: dir.clone(),
+        dir,
     };
-    // Written last, so a preparation that was interrupted is done again.
-    let stamp = dir.join("prepared");
-    let wanted = MODULES.join(" ");
-    if !refresh && fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
+    // Written last, so that an unpacking which was interrupted is done again; other packages or modules are other words.
+    let stamp = prepared.dir.join("prepared");
+    let wanted = format!("{:?} {MODULES:?}", packages.debs);
+    if fs::read_to_string(&stamp).is_ok_and(|made| made == wanted) {
         return Ok(prepared);
     }
-    let kept = packages::files(&dir.join("debs")).unwrap_or_default();
-    let debs = if kept.is_empty() || refresh || !stamp.exists() {
-        packages::download(kernel, &dir)?
-    } else {
-        kept
-    };
-    let tree = dir.join("tree");
+    let tree = prepared.dir.join("tree");
     let _ = fs::remove_dir_all(&tree);
-    for deb in &debs {
+    for deb in &packages.debs {
         Run::new("dpkg-deb").arg("-x").arg(deb).arg(&tree).quiet()?;
     }
-    let bzimage = fs::read(find_image(&tree)?)?;
-    fs::write(&prepared.vmlinux, unpack::elf(&bzimage, &dir)?)?;
+    let bzimage = read(&find_image(&tree)?)?;
+    fs::write(&prepared.vmlinux, unpack::elf(&bzimage, &prepared.dir)?)?;
     let mut archive = Archive::default();
     for (order, (name, bytes)) in unpack::modules(&tree, MODULES)?.iter().enumerate() {
         archive.file(&format!("/modules/{order:02}-{name}.ko"), bytes);

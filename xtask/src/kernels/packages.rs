@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
+use crate::paths;
 use crate::run::Run;
 
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -28,31 +29,56 @@ pub struct Kernel {
     pub suites: &'static [&'static str],
 }
 
-/// Downloads the newest packages of this kernel into `dir` and gives their paths.
-pub fn download(kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> {
-    let state = dir.join("apt");
-    let apt = Apt::new(&state, kernel.suites)?;
+/// A kernel's packages on disk.
+pub struct Packages {
+    /// Where everything of this kernel lies.
+    pub dir: PathBuf,
+    /// The packages, sorted.
+    pub debs: Vec<PathBuf>,
+}
+
+/// The packages that were downloaded before; the newest of this kernel where there are none, or where asked.
+pub fn kept_or_downloaded(kernel: &Kernel, refresh: bool) -> Result<Packages> {
+    let dir = paths::target().join("kernels").join(kernel.name);
+    let debs = dir.join("debs");
+    if refresh || !debs.exists() {
+        download(kernel, &dir, &debs)?;
+    }
+    let entries = fs::read_dir(&debs).with_context(|| format!("{}", debs.display()))?;
+    let mut debs = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    debs.sort();
+    Ok(Packages { dir, debs })
+}
+
+fn download(kernel: &Kernel, dir: &Path, debs: &Path) -> Result<()> {
+    let apt = Apt::new(&dir.join("apt"), kernel.suites)?;
     apt.run("apt-get")
         .args(["-q", "update"])
         .quiet()
         .context("could not fetch Debian's package lists")?;
     let names = apt.run("apt-cache").arg("pkgnames").read()?;
     let names: HashSet<&str> = names.lines().collect();
-    let debs = dir.join("debs");
+    // Renamed at the end, so that what lies in `debs` is complete.
+    let partial = dir.join("partial");
     // A name can outlive its package in the lists, so the next ones are tried too.
     for version in versions(&names, kernel).into_iter().take(3) {
-        let wanted = packages_of(&version, &names);
-        let _ = fs::remove_dir_all(&debs);
-        fs::create_dir_all(&debs).with_context(|| format!("{}", debs.display()))?;
+        let _ = fs::remove_dir_all(&partial);
+        fs::create_dir_all(&partial).with_context(|| format!("{}", partial.display()))?;
         eprintln!("kernels: downloading {version}{FLAVOUR} …");
+        let wanted = packages_of(&version, &names);
         match apt
             .run("apt-get")
             .args(["-q", "download"])
             .args(&wanted)
-            .dir(&debs)
+            .dir(&partial)
             .quiet()
         {
-            Ok(()) => return files(&debs),
+            Ok(()) => {
+                // The lists are large and of no use to the next download, which fetches them anew.
+                let _ = fs::remove_dir_all(dir.join("apt"));
+                let _ = fs::remove_dir_all(debs);
+                return fs::rename(&partial, debs).with_context(|| format!("{}", debs.display()));
+            }
             Err(error) => eprintln!("kernels: {error:#}"),
         }
     }
@@ -61,16 +87,6 @@ pub fn download(kernel: &Kernel, dir: &Path) -> Result<Vec<PathBuf>> {
         kernel.name,
         kernel.suites.join(", ")
     )
-}
-
-/// The packages in a folder.
-pub fn files(dir: &Path) -> Result<Vec<PathBuf>> {
-    let entries = fs::read_dir(dir).with_context(|| format!("{}", dir.display()))?;
-    let paths = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
-    Ok(paths
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|end| end == "deb"))
-        .collect())
 }
 
 /// Versions of the kernel, newest first, by the packages' names.
