@@ -139,6 +139,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         known: BTreeSet::new(),
         generation: 0,
         in_force: None,
+        holding: true,
         log: RefusalLog::default(),
     };
     let outcome = tokio::select! {
@@ -146,7 +147,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => { info!("SIGTERM: stopping"); Ok(()) }
         _ = interrupt.recv() => { info!("SIGINT: stopping"); Ok(()) }
     };
+    // Waited for, because the task holds the engine through the metrics.
     serving.abort();
+    let _ = serving.await;
     app.log.flush(Instant::now() + Duration::from_secs(3600));
     drop(app);
     stop(&config, engine).await;
@@ -180,6 +183,8 @@ struct App {
     generation: u64,
     /// The last plan, and whether part of it is missing in the kernel or the engine.
     in_force: Option<(Plan, bool)>,
+    /// Files could not be read since the start: what they would enrol is not known, so nothing is given up.
+    holding: bool,
     log: RefusalLog,
 }
 
@@ -237,6 +242,10 @@ impl App {
             changed |= self.index.apply(change.clone());
         }
         changed |= self.attachments.update(&mut self.index, &self.settings.node);
+        if self.holding && batch.problems.is_empty() {
+            self.holding = false;
+            changed = true;
+        }
         let news = batch.problems != self.batch.problems || batch.findings != self.batch.findings;
         self.batch = batch;
         if changed || news { self.plan().await } else { Ok(()) }
@@ -244,7 +253,10 @@ impl App {
 
     async fn plan(&mut self) -> anyhow::Result<()> {
         self.generation += 1;
-        let plan = compile(&self.index, &self.settings, self.generation);
+        let mut plan = compile(&self.index, &self.settings, self.generation);
+        if self.holding {
+            plan.kernel.keep_enrolled(self.publisher.content());
+        }
         self.publish(plan).await
     }
 

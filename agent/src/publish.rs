@@ -20,7 +20,7 @@ use std::time::Instant;
 use tracing::info;
 use weir_core::diff::{MapOp, Weakened, diff};
 use weir_core::model::Key;
-use weir_core::plan::Plan;
+use weir_core::plan::{KernelTable, Plan};
 use weir_core::snapshot::Snapshot;
 
 use crate::bpf::netns::Netns;
@@ -125,6 +125,11 @@ impl Publisher {
             );
         }
         Ok(report)
+    }
+
+    /// What the kernel holds.
+    pub fn content(&self) -> &KernelTable {
+        self.tables.content()
     }
 
     /// Entries and room of each table.

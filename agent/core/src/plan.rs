@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use weir_abi::{Addr, PeerEntry, PodEntry, PolicyKey, ServiceEntry, ServiceKey, Slot, SlotKey};
+use weir_abi::{Addr, PEER_ENFORCED, PeerEntry, PodEntry, PolicyKey, ServiceEntry, ServiceKey, Slot, SlotKey};
 
 use crate::finding::Finding;
 use crate::snapshot::Snapshot;
@@ -50,4 +50,84 @@ pub struct KernelTable {
     pub services: BTreeMap<ServiceKey, ServiceEntry>,
     /// `SLOTS`.
     pub slots: BTreeMap<SlotKey, Slot>,
+}
+
+impl KernelTable {
+    /// Keeps enrolled what `held` has enrolled and this table does not know, without any grant: for a source that can't
+    /// tell yet whether it is gone.
+    ///
+    /// Pods stay captured, addresses stay enforced. What this table says itself is left as it is, but for an enrolment
+    /// that it gives up.
+    pub fn keep_enrolled(&mut self, held: &KernelTable) {
+        for (cookie, entry) in &held.pods {
+            self.pods.entry(*cookie).or_insert(*entry);
+        }
+        for (addr, entry) in held.peers.iter().filter(|(_, entry)| entry.flags & PEER_ENFORCED != 0) {
+            let kept = self.peers.entry(*addr).or_insert(*entry);
+            if kept.flags & PEER_ENFORCED == 0 {
+                *kept = *entry;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn peer(identity: u64, flags: u32) -> PeerEntry {
+        PeerEntry {
+            identity,
+            cookie: 0,
+            flags,
+            reserved: 0,
+        }
+    }
+
+    #[test]
+    fn what_is_not_known_to_be_gone_stays_enrolled_without_a_grant() {
+        let address = |last: u32| Addr::from_v4_word(u32::from_be(0x0a00_0000 | last));
+        let held = KernelTable {
+            pods: [(
+                7,
+                PodEntry {
+                    identity: 1,
+                    ..PodEntry::default()
+                },
+            )]
+            .into(),
+            peers: [
+                (address(1), peer(1, PEER_ENFORCED)),
+                (address(2), peer(2, PEER_ENFORCED)),
+                (address(3), peer(3, 0)),
+            ]
+            .into(),
+            policy: [(
+                PolicyKey {
+                    src: 1,
+                    dst: 2,
+                    port: 80,
+                    proto: 6,
+                },
+                weir_abi::VERDICT_ALLOW,
+            )]
+            .into(),
+            ..KernelTable::default()
+        };
+        let mut table = KernelTable {
+            peers: [(address(2), peer(2, 0))].into(),
+            ..KernelTable::default()
+        };
+        table.keep_enrolled(&held);
+        assert_eq!(table.pods, held.pods);
+        assert_eq!(
+            table.peers,
+            [
+                (address(1), peer(1, PEER_ENFORCED)),
+                (address(2), peer(2, PEER_ENFORCED))
+            ]
+            .into()
+        );
+        assert!(table.policy.is_empty());
+    }
 }
