@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::task::Poll;
 
 use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use weir_core::http1::Body;
@@ -17,6 +17,9 @@ use super::Session;
 use super::body::{self, Cut};
 use super::request::Asked;
 use super::response::{Answered, Response, Unanswered};
+
+/// How much a client may send ahead of its answer before it has to wait.
+const AHEAD: usize = 4 * 1024;
 
 /// What became of it.
 #[derive(Clone, Copy, Debug)]
@@ -95,14 +98,13 @@ impl Session<'_> {
         };
         let mut up = pin!(upload.relay(&mut from_client, &mut to_server));
         let mut down = pin!(response.relay(&mut from_server, &mut to_client));
-        let mut sending = true;
+        let mut watching = true;
         let outcome = poll_fn(|cx| {
-            if sending && let Poll::Ready(sent) = up.as_mut().poll(cx) {
-                sending = false;
-                match sent {
-                    // A server may answer early and close its side: what it says still counts.
-                    Ok(()) | Err(Cut::Receiver) => {}
-                    Err(cut) => return Poll::Ready(Err(cut)),
+            if watching && let Poll::Ready(cut) = up.as_mut().poll(cx) {
+                // A server may answer early and close its side: what it says still counts.
+                match cut {
+                    Cut::Receiver => watching = false,
+                    cut => return Poll::Ready(Err(cut)),
                 }
             }
             down.as_mut().poll(cx).map(Ok)
@@ -153,25 +155,40 @@ struct Request<'a> {
 }
 
 impl Request<'_> {
-    async fn relay(self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<(), Cut> {
-        let Request {
-            core,
-            conn,
-            progress,
-            head,
-            body,
-            input,
-        } = self;
-        match conn.in_time(to.write(head)).await {
+    /// Sends the request, then keeps an eye on the client. Ends only when something has failed.
+    async fn relay(mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Cut {
+        match self.send(from, to).await {
+            Ok(()) => self.progress.uploaded.set(true),
+            Err(cut) => return cut,
+        }
+        self.watch(from).await
+    }
+
+    async fn send(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<(), Cut> {
+        let (core, conn) = (self.core, self.conn);
+        match conn.in_time(to.write(self.head)).await {
             Ok(Ok(written)) => {
-                progress.sent.set(written > 0);
-                body::send(core, conn, to, head.get(written..).unwrap_or_default()).await?;
+                self.progress.sent.set(written > 0);
+                body::send(core, conn, to, self.head.get(written..).unwrap_or_default()).await?;
             }
             Ok(Err(_)) => return Err(Cut::Receiver),
             Err(Late) => return Err(Cut::Late),
         }
-        body::relay(core, conn, body, input, (from, &core.counters.bytes_from_clients), to).await?;
-        progress.uploaded.set(true);
-        Ok(())
+        let from = (from, &core.counters.bytes_from_clients);
+        body::relay(core, conn, self.body, self.input, from, to).await
+    }
+
+    /// Waits for the client to go away, and takes in what it sends ahead, up to a bound. A half-close is no farewell:
+    /// the client may still want its answer.
+    async fn watch(&mut self, from: &mut ReadHalf<'_>) -> Cut {
+        while self.input.len() < AHEAD {
+            self.input.reserve(AHEAD);
+            match from.read_buf(self.input).await {
+                Ok(0) => break,
+                Ok(read) => self.core.counters.bytes_from_clients.add(read as u64),
+                Err(_) => return Cut::Sender,
+            }
+        }
+        std::future::pending().await
     }
 }

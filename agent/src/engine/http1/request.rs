@@ -84,7 +84,7 @@ impl Session<'_> {
         loop {
             if !self.input.is_empty() {
                 match judged(self) {
-                    Ok(Some((asked, server))) => return Heard::Request(asked, server),
+                    Ok(Some(heard)) => return heard,
                     Ok(None) => {}
                     Err(error) => return Heard::Bad(error),
                 }
@@ -108,7 +108,7 @@ impl Session<'_> {
 }
 
 /// Judges the head at the start of the input by the snapshot in force, if it is all there.
-fn judged(session: &mut Session<'_>) -> Result<Option<(Asked, Result<Server, No>)>, HeadError> {
+fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
     let Session {
         core,
         conn,
@@ -155,7 +155,7 @@ fn judged(session: &mut Session<'_>) -> Result<Option<(Asked, Result<Server, No>
     let head_len = head.head_len;
     drop(head);
     consume(input, head_len);
-    Ok(Some((asked, picked)))
+    Ok(Some(Heard::Request(asked, picked)))
 }
 
 fn consume(input: &mut BytesMut, len: usize) {

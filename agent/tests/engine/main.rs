@@ -1,0 +1,14 @@
+//! The engine on loopback: raw sockets as clients and servers, policy compiled from manifests, a table in the place of
+//! the kernel's programs. No privileges. Every test has addresses of its own and may run beside any other.
+
+mod bodies;
+mod connection;
+mod http;
+mod limits;
+mod mesh;
+mod peer;
+mod policy;
+mod split;
+mod strict;
+mod tcp;
+mod upstream;
