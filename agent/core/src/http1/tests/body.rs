@@ -70,6 +70,8 @@ fn each_doubtful_chunk_is_refused() {
         ),
         (BodyError::TrailerField, b"0\r\nHost: b\r\n\r\n"),
         (BodyError::TrailerField, b"0\r\nX-Weir-Identity: me\r\n\r\n"),
+        (BodyError::TrailerField, b"0\r\nAuthorization: me\r\n\r\n"),
+        (BodyError::TrailerField, b"0\r\ncontent-type: text/html\r\n\r\n"),
     ] {
         assert_eq!(wire(bytes), Err(error), "{}", bytes.escape_ascii());
         let cut = run(

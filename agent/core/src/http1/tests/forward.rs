@@ -29,6 +29,21 @@ fn the_canonical_request_is_what_is_forwarded() {
 }
 
 #[test]
+fn bytes_above_ascii_in_a_value_and_any_method_are_forwarded_as_they_are() {
+    let bytes = b"brew /pot HTTP/1.1\r\nHost: STORE\r\nX: caf\xe9\r\n\r\n";
+    let mut out = Vec::new();
+    write_request(
+        &request(bytes).unwrap(),
+        Upstream {
+            authority: b"",
+            close: false,
+        },
+        &mut out,
+    );
+    assert_eq!(out, bytes);
+}
+
+#[test]
 fn fields_of_one_hop_and_claims_of_identity_stay_behind() {
     let bytes = b"GET / HTTP/1.1\r\nHost: a\r\nConnection: X-Hop, keep-alive\r\nconnection: x-two, Upgrade\r\n\
         X-Hop: 1\r\nx-TWO: 2\r\nKeep-Alive: 5\r\nProxy-Connection: x\r\nTE: trailers\r\nUpgrade: h2c\r\n\

@@ -118,6 +118,10 @@ fn each_doubtful_request_is_refused_with_its_status() {
         (400, b"GET /?x#y HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, b"GET /?\xc3\xa9 HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, b"GET /?\xff HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, b"GET /?a\"b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, b"GET /?a<b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, b"GET /?a b HTTP/1.1\r\nHost: a\r\n\r\n"),
+        (400, b"GET / HTTP/1.1\r\nHost: a:65536\r\n\r\n"),
         (400, b"GET /a%2fb HTTP/1.1\r\nHost: a\r\n\r\n"),
         (400, b"GET /../b HTTP/1.1\r\nHost: a\r\n\r\n"),
         // The request line.
@@ -159,6 +163,24 @@ fn each_doubtful_request_is_refused_with_its_status() {
     ] {
         let error = request(bytes).map(|_| ()).expect_err(&bytes.escape_ascii().to_string());
         assert_eq!(error.status, status, "{}: {error}", bytes.escape_ascii());
+    }
+}
+
+#[test]
+fn a_wrong_line_is_refused_before_the_head_is_complete() {
+    for (bytes, reason) in [
+        (&b"\r\n"[..], "empty line before the start line"),
+        (
+            b"GET / HTTP/1.1\r\nX: 1\r\n ",
+            "white space at the start of a line (obs-fold)",
+        ),
+        (b"GET / HTTP/1.1\r\n\t", "white space at the start of a line (obs-fold)"),
+        (b"GET / HTTP/1.1\n", "bare LF"),
+        (b"GET / HTTP/1.1\rX", "bare CR"),
+        (b"GET /\0", "NUL byte"),
+    ] {
+        let error = parse_request(bytes, &Limits::default()).map(|_| ()).expect_err(reason);
+        assert_eq!(error, HeadError { status: 400, reason });
     }
 }
 
