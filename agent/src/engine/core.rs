@@ -89,7 +89,7 @@ impl Core {
         while patience.is_none_or(|until| Instant::now() < until && !self.conns.borrow().is_empty()) {
             tokio::select! {
                 command = commands.recv() => match command {
-                    Some(Command::Pods(pods, reply)) => drop(reply.send(self.serve(&pods))),
+                    Some(Command::Pods(pods, reply)) => drop(reply.send(self.serve(&pods).await)),
                     Some(Command::Judge) => self.judge(),
                     Some(Command::Stop(time)) => {
                         self.stop();
@@ -167,7 +167,7 @@ impl Core {
         Watched { core: self.clone(), id }
     }
 
-    fn serve(self: &Rc<Core>, pods: &[Admitted]) -> Vec<PodError> {
+    async fn serve(self: &Rc<Core>, pods: &[Admitted]) -> Vec<PodError> {
         let keep = |open: &PodListeners| pods.iter().any(|pod| pod.is_same(&open.admitted));
         let gone: Vec<u64> = self
             .pods
@@ -177,9 +177,10 @@ impl Core {
             .map(|(cookie, _)| *cookie)
             .collect();
         for cookie in &gone {
-            // Dropped outside of the borrow: closing listeners runs code of ours.
             let listeners = self.pods.borrow_mut().remove(cookie);
-            drop(listeners);
+            if let Some(listeners) = listeners {
+                listeners.close().await;
+            }
         }
         self.end_where(|conn| gone.contains(&conn.cookie));
         let mut errors = Vec::new();

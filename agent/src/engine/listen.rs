@@ -21,11 +21,22 @@ use super::{linger, netns};
 /// Connections that may wait to be accepted, per listener.
 const BACKLOG: u32 = 4096;
 
-/// One pod's listeners of one core. Dropping them closes the sockets; connections they accepted go on.
+/// One pod's listeners of one core. Connections that they accepted go on without them.
 pub(super) struct PodListeners {
     /// What they were opened for.
     pub admitted: Admitted,
     tasks: Vec<JoinHandle<()>>,
+}
+
+impl PodListeners {
+    /// Closes the sockets; they are closed when this returns.
+    pub async fn close(mut self) {
+        for task in std::mem::take(&mut self.tasks) {
+            task.abort();
+            // It was aborted; that is what it says.
+            let _ = task.await;
+        }
+    }
 }
 
 impl Drop for PodListeners {

@@ -136,3 +136,16 @@ fn shutting_down_closes_idle_connections_in_order_and_resets_busy_ones() {
     assert_eq!(idle.ended(), Ended::Fin);
     assert_eq!(busy.ended(), Ended::Reset);
 }
+
+#[test]
+fn a_task_that_panics_costs_only_its_connection() {
+    let mesh = Mesh::new(HTTP);
+    Server::web(mesh.address(2, 8080), "one");
+    let mut before = mesh.buyer();
+    assert_eq!(before.get("/a").status(), 200);
+    *mesh.table.panic_for.lock().unwrap() = Some(cookie_of("buyer"));
+    assert_eq!(mesh.buyer().ended(), Ended::Reset);
+    *mesh.table.panic_for.lock().unwrap() = None;
+    assert_eq!(before.get("/b").status(), 200);
+    assert_eq!(mesh.buyer().get("/c").status(), 200);
+}

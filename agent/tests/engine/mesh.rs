@@ -42,11 +42,14 @@ pub struct Table {
     pub shown: Mutex<Vec<Option<SocketAddr>>>,
     pub listeners: Mutex<Vec<ListenerKey>>,
     pub refuse_listeners_of: Mutex<Option<u64>>,
+    pub panic_for: Mutex<Option<u64>>,
 }
 
 impl Kernel for Table {
     fn take_origin(&self, cookie: u64, v6: bool, client_port: u16) -> Option<SocketAddr> {
         assert!(!v6);
+        let panics = *self.panic_for.lock().unwrap() == Some(cookie);
+        assert!(!panics, "the test wants it so");
         self.origins.lock().unwrap().remove(&(cookie, client_port))
     }
 
