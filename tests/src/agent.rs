@@ -11,34 +11,34 @@ use anyhow::{Context, Result, bail};
 
 use crate::http::{self, Framing};
 use crate::metrics::Metrics;
-use crate::world::{NODE, World};
+use crate::world::{NODE, Names, World};
 use crate::{exec, wait};
 
 /// Admin address, inside the node's own network namespace.
 const ADMIN: &str = "127.0.0.1:15020";
 
 /// A running agent. Killed with the value.
-pub struct Agent<'w> {
-    world: &'w World,
+pub struct Agent {
+    world: Names,
     manifests: PathBuf,
     args: Vec<String>,
     child: Option<Child>,
     log: PathBuf,
 }
 
-impl<'w> Agent<'w> {
+impl Agent {
     /// Starts `weir agent` on a folder and waits until it is ready.
-    pub fn start(world: &'w World, manifests: &Path, args: &[&str]) -> Result<Agent<'w>> {
+    pub fn start(world: &World, manifests: &Path, args: &[&str]) -> Result<Agent> {
         let mut agent = Agent::stopped(world, manifests, args);
         agent.run()?;
         Ok(agent)
     }
 
     /// Not started yet: [`Agent::run`] does it.
-    pub fn stopped(world: &'w World, manifests: &Path, args: &[&str]) -> Agent<'w> {
+    pub fn stopped(world: &World, manifests: &Path, args: &[&str]) -> Agent {
         let args = args.iter().map(|arg| arg.to_string()).collect();
         Agent {
-            world,
+            world: Names::clone(world),
             manifests: manifests.to_path_buf(),
             args,
             child: None,
@@ -194,7 +194,7 @@ impl<'w> Agent<'w> {
     }
 }
 
-impl Drop for Agent<'_> {
+impl Drop for Agent {
     fn drop(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();

@@ -2,10 +2,10 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use crate::http;
-use crate::protocol::{Dial, Request, Response, Seen};
+use crate::protocol::{Dial, Opened, Request, Response, Seen};
 
 impl Dial {
     /// A plain blocking TCP connection with a limit of five seconds.
@@ -117,6 +117,22 @@ impl Response {
     /// Name of the server that answered, from `server`.
     pub fn server(&self) -> &str {
         self.header("server").unwrap_or_default()
+    }
+}
+
+impl Opened {
+    /// An error unless the connection was refused with this errno, and at once: half a second is far below the first
+    /// retransmission of a SYN and far above what a busy machine needs.
+    pub fn refused_with(&self, errno: i32) -> Result<()> {
+        if self.errno != errno || self.ms > 500.0 {
+            bail!("wanted errno {errno} at once, got {self:?}");
+        }
+        Ok(())
+    }
+
+    /// [`Opened::refused_with`] `ECONNREFUSED`.
+    pub fn refused(&self) -> Result<()> {
+        self.refused_with(REFUSED)
     }
 }
 

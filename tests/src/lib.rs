@@ -19,7 +19,9 @@ pub mod pattern;
 pub mod protocol;
 pub mod server;
 pub mod session;
+pub mod shop;
 pub mod smi;
+pub mod tier;
 pub mod wait;
 pub mod world;
 
@@ -27,5 +29,6 @@ pub use agent::Agent;
 pub use manifests::Manifests;
 pub use mesh::Mesh;
 pub use session::Session;
+pub use shop::Shop;
 pub use wait::eventually;
 pub use world::{Pod, World};

@@ -78,9 +78,9 @@ impl Mesh {
     }
 
     /// The server of that pod.
-    pub fn server_of(&mut self, pod: &Pod) -> Result<&mut Server> {
+    pub fn server_of(&self, pod: &Pod) -> Result<&Server> {
         self.servers
-            .get_mut(&pod.name)
+            .get(&pod.name)
             .with_context(|| format!("pod {} has no server", pod.name))
     }
 
@@ -103,12 +103,21 @@ impl Mesh {
 
     /// A Service for the pods with that label `app`, on every port of [`PORTS`].
     pub fn service(&self, name: &str, app: &str, ips: &[&str]) -> Result<()> {
+        let names: Vec<&str> = CONTAINER_PORTS.iter().map(|(name, _)| *name).collect();
+        self.service_with(name, app, ips, &names)
+    }
+
+    /// The same with port names that say nothing of the protocol: it is found from the first bytes.
+    pub fn service_to_detect(&self, name: &str, app: &str, ips: &[&str]) -> Result<()> {
+        self.service_with(name, app, ips, &["a", "b", "c", "d", "e", "f"])
+    }
+
+    fn service_with(&self, name: &str, app: &str, ips: &[&str], names: &[&str]) -> Result<()> {
         let selector = [("app", app)];
-        let names = CONTAINER_PORTS.iter().map(|(name, _)| *name);
         let ports: Vec<_> = PORTS
             .iter()
             .zip(names)
-            .map(|((_, port), name)| (name, *port, *port))
+            .map(|((_, port), name)| (*name, *port, *port))
             .collect();
         self.manifests.service(&Service {
             name,
@@ -142,12 +151,12 @@ impl Mesh {
     }
 
     /// Starts the agent on the manifests.
-    pub fn agent(&self) -> Result<Agent<'_>> {
+    pub fn agent(&self) -> Result<Agent> {
         self.agent_with(&[])
     }
 
     /// Starts the agent with more arguments.
-    pub fn agent_with(&self, args: &[&str]) -> Result<Agent<'_>> {
+    pub fn agent_with(&self, args: &[&str]) -> Result<Agent> {
         Agent::start(&self.world, self.dir(), args)
     }
 

@@ -82,9 +82,9 @@ impl Server {
     }
 
     /// Puts another `sk_lookup` program into the pod, one that gives every connection to the listener of `mode`.
-    pub fn hijack(&mut self, mode: &str) -> Result<()> {
+    pub fn hijack(&self, mode: &str) -> Result<()> {
         let before = self.lines().len();
-        writeln!(self.input, "hijack {mode}").context("the server is gone")?;
+        writeln!(&self.input, "hijack {mode}").context("the server is gone")?;
         let line = self.wait_line(before, |line| line == "hijacked" || line.starts_with("failed"))?;
         if line != "hijacked" {
             bail!("attaching another sk_lookup program: {line}");

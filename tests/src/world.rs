@@ -11,19 +11,22 @@
 //! there is no bridge. Names begin with `weir-t-PID-N`: what a dead process left behind is found by its pid.
 
 use std::fs;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{exec, netns, wait};
+use crate::{netns, wait};
 
 pub mod cgroup;
 pub mod janitor;
 mod link;
+mod names;
 mod pod;
 
+pub use names::Names;
 pub use pod::Pod;
 
 /// What every name of every world begins with.
@@ -35,8 +38,7 @@ static NEXT: AtomicU32 = AtomicU32::new(1);
 
 /// A node with pods. Removes all of it when dropped.
 pub struct World {
-    id: String,
-    cgroup: PathBuf,
+    names: Names,
     next_pod: AtomicU32,
     next_node: AtomicU32,
 }
@@ -65,8 +67,7 @@ impl World {
         );
         let cgroup = cgroup::mount_point()?.join(&id);
         let world = World {
-            id,
-            cgroup,
+            names: Names { id, cgroup },
             next_pod: AtomicU32::new(1),
             next_node: AtomicU32::new(1),
         };
@@ -78,41 +79,6 @@ impl World {
         Ok(world)
     }
 
-    /// `weir-t-PID-N`.
-    pub fn id(&self) -> &str {
-        &self.id
-    }
-
-    /// A directory for files of this world.
-    pub fn dir(&self) -> PathBuf {
-        directory(&self.id)
-    }
-
-    /// The control group that the programs are attached to. Pods' processes run below it, the agent does not.
-    pub fn pods_cgroup(&self) -> PathBuf {
-        self.cgroup.join("pods")
-    }
-
-    /// Where the agent runs.
-    pub fn agent_cgroup(&self) -> PathBuf {
-        self.cgroup.join("agent")
-    }
-
-    /// Where the processes of other nodes' pods run, and those that left their pod's group: no program is attached.
-    pub fn outside_cgroup(&self) -> PathBuf {
-        self.cgroup.join("outside")
-    }
-
-    /// Where the agent pins.
-    pub fn bpffs(&self) -> PathBuf {
-        Path::new("/sys/fs/bpf").join(&self.id)
-    }
-
-    /// Name of the node's network namespace.
-    pub fn node_netns(&self) -> String {
-        format!("{}-node", self.id)
-    }
-
     /// A pod of this node.
     pub fn pod(&self, name: &str) -> Result<Pod> {
         let number = self.next_pod.fetch_add(1, Ordering::Relaxed);
@@ -122,7 +88,7 @@ impl World {
     /// A pod of this node with the addresses that belong to `number` (see [`Pod::number`]): those of a removed pod.
     pub fn pod_with_address_of(&self, name: &str, number: u32) -> Result<Pod> {
         let group = self.pods_cgroup().join(name);
-        Pod::make(&self.id, NODE, &self.node_netns(), group, name, (1, number))
+        Pod::make(&self.names.id, NODE, &self.node_netns(), group, name, (1, number))
     }
 
     /// Another node, reached over a link of its own.
@@ -130,7 +96,7 @@ impl World {
         let number = self.next_node.fetch_add(1, Ordering::Relaxed);
         let remote = Remote {
             name: name.to_string(),
-            netns: format!("{}-{name}", self.id),
+            netns: format!("{}-{name}", self.names.id),
             number,
         };
         link::make_node(&remote.netns, number)?;
@@ -143,7 +109,7 @@ impl World {
         let number = self.next_pod.fetch_add(1, Ordering::Relaxed);
         let group = self.outside_cgroup().join(name);
         Pod::make(
-            &self.id,
+            &self.names.id,
             &remote.name,
             &remote.netns,
             group,
@@ -158,22 +124,20 @@ impl World {
         netns::batch(&pod.node_netns, &format!("link del p{}\n", pod.number))?;
         netns::remove(&pod.netns)
     }
+}
 
-    /// Runs `work` inside the node's network namespace, where the agent's admin address is.
-    pub fn on_node<T: Send>(&self, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-        netns::within(&self.node_netns(), work)
-    }
+impl Deref for World {
+    type Target = Names;
 
-    /// A command that runs on the node, outside the pods' control group.
-    pub fn node_command(&self, program: &Path) -> Result<std::process::Command> {
-        exec::command(program, &self.node_netns(), &self.agent_cgroup())
+    fn deref(&self) -> &Names {
+        &self.names
     }
 }
 
 impl Drop for World {
     fn drop(&mut self) {
-        if let Err(error) = clean(&self.id) {
-            eprintln!("cleaning up {}: {error:#}", self.id);
+        if let Err(error) = clean(&self.names.id) {
+            eprintln!("cleaning up {}: {error:#}", self.names.id);
         }
     }
 }

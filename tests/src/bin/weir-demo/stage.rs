@@ -20,7 +20,7 @@ pub struct Stage<'a> {
     pub shop: &'a Playground,
     pub screen: &'a Screen,
     pub table: Table,
-    pub agent: Agent<'a>,
+    pub agent: Agent,
     pub buyer: Session,
     pub thief: Session,
     /// In the pod of version 1.
