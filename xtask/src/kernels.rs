@@ -77,9 +77,18 @@ pub fn check(names: &[&str], refresh: bool) -> Result<Vec<Verdict>> {
     }
     Run::cargo()
         .dir(&paths::root())
-        .args(["build", "--release", "--package", "weir-tests", "--bin", "weir-smoke"])
+        .args([
+            "build",
+            "--release",
+            "--package",
+            "weir-tests",
+            "--bin",
+            "weir-smoke",
+            "--bin",
+            "weir-testapp",
+        ])
         .show()
-        .context("the smoke test did not build")?;
+        .context("the guest's test programs did not build")?;
     let guest = image::guest()?;
     let mut verdicts = Vec::new();
     for kernel in kernels {

@@ -1,6 +1,6 @@
 //! What a machine boots: a kernel with its modules, made once and kept; and the guest, made anew from what was built.
 //!
-//! The guest is this machine's own release agent, smoke test and `ip`, each with the shared libraries that `ldd` names:
+//! The guest is this machine's own release agent, test programs and `ip`, each with the shared libraries that `ldd` names:
 //! what is tried on another kernel is the very binary that the other tests ran.
 
 use std::collections::BTreeMap;
@@ -81,6 +81,7 @@ pub fn guest() -> Result<Vec<u8>> {
     let programs = [
         ("/init", paths::release("weir-smoke")),
         ("/bin/weir", paths::release("weir")),
+        ("/bin/weir-testapp", paths::release("weir-testapp")),
         ("/sbin/ip", which("ip")?),
     ];
     let mut libraries = BTreeMap::new();

@@ -1,7 +1,7 @@
 //! What the machines said, and the table of it.
 //!
-//! The guest's words on the console, one a line: `KM-RELEASE uname`, `KM-CHECK ok NAME`, `KM-CHECK fail NAME: why`, and
-//! at the end `KM-RC code`. A console without the last line is no result, whatever else it says.
+//! The guest's words on the console, one a line: `KM-RELEASE uname`, `KM-CHECK ok NAME`, `KM-CHECK fallback NAME`,
+//! `KM-CHECK fail NAME: why`, and at the end `KM-RC code`. A console without the last line is no result, whatever else it says.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,8 +11,17 @@ use std::time::Duration;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Check {
     name: String,
-    /// Why it failed, if it did.
-    fault: Option<String>,
+    standing: Standing,
+}
+
+/// How a check came out.
+#[derive(Debug, PartialEq, Eq)]
+enum Standing {
+    Holds,
+    /// The kernel lacks it, and a second way took its place.
+    SecondWay,
+    /// It does not hold, because of this.
+    Fails(String),
 }
 
 /// What became of one kernel.
@@ -55,17 +64,8 @@ impl Outcome {
         for line in console.lines().map(str::trim) {
             if let Some(text) = line.strip_prefix("KM-RELEASE ") {
                 release = text.to_owned();
-            } else if let Some(name) = line.strip_prefix("KM-CHECK ok ") {
-                checks.push(Check {
-                    name: name.to_owned(),
-                    fault: None,
-                });
-            } else if let Some(text) = line.strip_prefix("KM-CHECK fail ") {
-                let (name, fault) = text.split_once(": ").unwrap_or((text, ""));
-                checks.push(Check {
-                    name: name.to_owned(),
-                    fault: Some(fault.to_owned()),
-                });
+            } else if let Some(text) = line.strip_prefix("KM-CHECK ") {
+                checks.extend(Check::of(text));
             } else if let Some(text) = line.strip_prefix("KM-RC ") {
                 code = text.parse().ok();
             }
@@ -75,6 +75,28 @@ impl Outcome {
             code: code?,
             checks,
         })
+    }
+}
+
+impl Check {
+    /// Reads what follows `KM-CHECK`.
+    fn of(text: &str) -> Option<Check> {
+        let (word, rest) = text.split_once(' ')?;
+        let (name, fault) = rest.split_once(": ").unwrap_or((rest, ""));
+        let (name, standing) = match word {
+            "ok" => (rest, Standing::Holds),
+            "fallback" => (rest, Standing::SecondWay),
+            "fail" => (name, Standing::Fails(fault.to_owned())),
+            _ => return None,
+        };
+        Some(Check {
+            name: name.to_owned(),
+            standing,
+        })
+    }
+
+    fn failed(&self) -> bool {
+        matches!(self.standing, Standing::Fails(_))
     }
 }
 
@@ -88,9 +110,9 @@ impl Verdict {
         }
     }
 
-    /// Checks that held.
+    /// Checks that held, a second way included.
     pub fn passed(&self) -> u64 {
-        self.checks().iter().filter(|check| check.fault.is_none()).count() as u64
+        self.checks().iter().filter(|check| !check.failed()).count() as u64
     }
 
     /// Checks that did not hold; one where the guest failed otherwise, or came to no result.
@@ -120,9 +142,11 @@ impl Verdict {
     }
 
     fn cell(&self, name: &str) -> &'static str {
-        match (&self.outcome, self.checks().iter().find(|check| check.name == name)) {
-            (_, Some(Check { fault: None, .. })) => "yes",
-            (_, Some(_)) => "**no**",
+        let check = self.checks().iter().find(|check| check.name == name);
+        match (&self.outcome, check.map(|check| &check.standing)) {
+            (_, Some(Standing::Holds)) => "yes",
+            (_, Some(Standing::SecondWay)) => "second way",
+            (_, Some(Standing::Fails(_))) => "**no**",
             (Outcome::Ran { .. }, None) => "not reached",
             (Outcome::NoResult { .. }, None) => "no result",
             (Outcome::Skipped(_), None) => "skipped",
@@ -145,12 +169,8 @@ impl fmt::Display for Verdict {
                 if *code != 0 {
                     write!(f, ", exit code {code}")?;
                 }
-                for check in self.checks() {
-                    if let Check {
-                        name,
-                        fault: Some(fault),
-                    } = check
-                    {
+                for Check { name, standing } in self.checks() {
+                    if let Standing::Fails(fault) = standing {
                         write!(f, "\n  {name}: {fault}")?;
                     }
                 }
@@ -189,7 +209,8 @@ pub fn markdown(verdicts: &[Verdict]) -> String {
 mod tests {
     use super::*;
 
-    const CONSOLE: &str = "noise\r\nKM-RELEASE 6.1.0\r\nKM-CHECK ok a\r\nKM-CHECK fail b c: why: so\r\n";
+    const CONSOLE: &str =
+        "noise\r\nKM-RELEASE 6.1.0\r\nKM-CHECK ok a\r\nKM-CHECK fallback d\r\nKM-CHECK fail b c: why: so\r\n";
 
     #[test]
     fn a_console_without_an_end_is_no_result() {
@@ -205,9 +226,10 @@ mod tests {
             outcome,
             time: Duration::from_secs(2),
         };
-        assert_eq!((verdict.passed(), verdict.failed()), (1, 1));
+        assert_eq!((verdict.passed(), verdict.failed()), (2, 1));
         assert!(verdict.to_string().contains("b c: why: so"));
-        assert!(markdown(&[verdict]).contains("| b c | **no** |"));
+        let table = markdown(&[verdict]);
+        assert!(table.contains("| d | second way |\n| b c | **no** |"), "{table}");
     }
 
     #[test]

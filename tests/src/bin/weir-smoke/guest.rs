@@ -28,7 +28,6 @@ pub fn run() -> ! {
     for module in modules() {
         report(&format!("insmod {}", module.display()), load(&module));
     }
-    let path = "/bin:/sbin";
     report(
         "lo up",
         Command::new("/sbin/ip")
@@ -43,9 +42,12 @@ pub fn run() -> ! {
             .trim()
     );
     let checks = Command::new("/init")
-        .env("PATH", path)
-        .env("WEIR_BIN", "/bin/weir")
-        .env("RUST_BACKTRACE", "0")
+        .env_clear()
+        .envs([
+            ("PATH", "/bin:/sbin"),
+            ("WEIR_BIN", "/bin/weir"),
+            ("WEIR_TESTAPP", "/bin/weir-testapp"),
+        ])
         .status();
     match checks {
         // Killed by a signal counts as a failure: the checks began, so this is a result.
