@@ -45,27 +45,26 @@ pub fn boot(name: &'static str, kernel: &Prepared, guest: &[u8]) -> Result<Verdi
     let initrd = kernel.dir.join("initrd");
     let modules = fs::read(&kernel.modules).with_context(|| format!("{}", kernel.modules.display()))?;
     fs::write(&initrd, [&modules, guest].concat()).with_context(|| format!("{}", initrd.display()))?;
-    let mut console = String::new();
+    let log = kernel.dir.join("console.log");
     for _ in 0..ATTEMPTS {
-        console = run(kernel, &initrd)?;
+        let console = run(kernel, &initrd)?;
+        fs::write(&log, &console).with_context(|| format!("{}", log.display()))?;
         if let Some(outcome) = Outcome::of_console(&console) {
+            let time = start.elapsed();
             return Ok(Verdict {
                 name,
                 outcome,
-                time: start.elapsed(),
+                log: Some(log),
+                time,
             });
         }
         eprintln!("kernels: {name} ended without a result, once more …");
     }
-    let log = kernel.dir.join("console.log");
-    fs::write(&log, console)?;
-    let outcome = Outcome::NoResult {
-        attempts: ATTEMPTS,
-        log,
-    };
+    let outcome = Outcome::NoResult { attempts: ATTEMPTS };
     Ok(Verdict {
         name,
         outcome,
+        log: Some(log),
         time: start.elapsed(),
     })
 }

@@ -40,8 +40,6 @@ pub enum Outcome {
     NoResult {
         /// How often it was tried.
         attempts: u32,
-        /// The last console.
-        log: PathBuf,
     },
     /// It could not be tried on this machine, because of this.
     Skipped(String),
@@ -53,6 +51,8 @@ pub struct Verdict {
     pub name: &'static str,
     /// What became of it.
     pub outcome: Outcome,
+    /// The console of the last attempt.
+    pub log: Option<PathBuf>,
     /// How long it took, all attempts together.
     pub time: Duration,
 }
@@ -106,6 +106,7 @@ impl Verdict {
         Verdict {
             name,
             outcome: Outcome::Skipped(reason),
+            log: None,
             time: Duration::ZERO,
         }
     }
@@ -156,36 +157,42 @@ impl Verdict {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Verdict { name, outcome, time } = self;
-        match outcome {
+        let name = self.name;
+        match &self.outcome {
             Outcome::Ran { release, code, .. } => {
-                let seconds = time.as_secs_f32();
+                let (passed, failed, seconds) = (self.passed(), self.failed(), self.time.as_secs_f32());
                 write!(
                     f,
-                    "{name} ({release}): {} passed, {} failed, {seconds:.1} s",
-                    self.passed(),
-                    self.failed()
+                    "{name} ({release}): {passed} passed, {failed} failed, {seconds:.1} s"
                 )?;
                 if *code != 0 {
                     write!(f, ", exit code {code}")?;
                 }
                 for Check { name, standing } in self.checks() {
                     if let Standing::Fails(fault) = standing {
-                        write!(f, "\n  {name}: {fault}")?;
+                        write!(f, "\n  {name}: {}", shortened(fault))?;
                     }
                 }
-                Ok(())
             }
-            Outcome::NoResult { attempts, log } => {
-                write!(
-                    f,
-                    "{name}: no result in {attempts} attempts, the last console is in {}",
-                    log.display()
-                )
-            }
-            Outcome::Skipped(reason) => write!(f, "{name}: skipped, because {reason}"),
+            Outcome::NoResult { attempts } => write!(f, "{name}: no result in {attempts} attempts")?,
+            Outcome::Skipped(reason) => write!(f, "{name}: skipped, because {reason}")?,
+        }
+        match &self.log {
+            Some(log) if self.failed() > 0 => write!(f, "\n  its console is in {}", log.display()),
+            _ => Ok(()),
         }
     }
+}
+
+/// Beginning and end of a long text: a verifier's refusal has its reason at the end. The console has all of it.
+fn shortened(text: &str) -> String {
+    const PART: usize = 240;
+    let count = text.chars().count();
+    if count <= 2 * PART {
+        return text.to_owned();
+    }
+    let (head, tail) = (text.chars().take(PART), text.chars().skip(count - PART));
+    head.chain(" … ".chars()).chain(tail).collect()
 }
 
 /// One row per check in the order of the first kernel that ran, one column per kernel.
@@ -224,6 +231,7 @@ mod tests {
         let verdict = Verdict {
             name: "6.1",
             outcome,
+            log: None,
             time: Duration::from_secs(2),
         };
         assert_eq!((verdict.passed(), verdict.failed()), (2, 1));
@@ -240,12 +248,24 @@ mod tests {
                 Verdict {
                     name: "6.1",
                     outcome,
+                    log: None,
                     time: Duration::ZERO
                 }
                 .failed(),
                 1
             );
         }
+    }
+
+    #[test]
+    fn a_long_reason_keeps_both_ends() {
+        let text = format!("refused: {} register R1", "x".repeat(1000));
+        let short = shortened(&text);
+        assert!(
+            short.starts_with("refused: x") && short.ends_with("x register R1"),
+            "{short}"
+        );
+        assert!(short.chars().count() < 500);
     }
 
     #[test]

@@ -30,8 +30,8 @@ const CHECKS: &[Check] = &[
     ("agent killed, L4 goes on, L7 is refused", outlives_the_agent),
 ];
 
-struct Scene<'w> {
-    agent: Agent<'w>,
+struct Scene {
+    agent: Agent,
     buyer: Session,
     thief: Session,
     far_buyer: Session,
@@ -76,8 +76,20 @@ fn checks(report: &mut Report) -> Result<()> {
         hijacked,
     };
     report.check("pods and a ready agent", Ok(()));
+    let before = report.failed;
     for (name, check) in CHECKS {
-        report.check(name, check(&mut scene));
+        let result = check(&mut scene);
+        if result.is_err() && scene.agent.pid().is_some() {
+            // For the console's reader: what the kernel counted, at the time.
+            println!(
+                "{}",
+                scene.agent.admin("/metrics").map(|(_, text)| text).unwrap_or_default()
+            );
+        }
+        report.check(name, result);
+    }
+    if report.failed > before {
+        println!("{}", scene.agent.log());
     }
     Ok(())
 }
