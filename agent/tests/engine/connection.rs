@@ -19,11 +19,15 @@ fn a_pods_own_address_is_served_like_its_service() {
 fn a_connection_that_the_kernel_did_not_redirect_is_reset() {
     let mesh = Mesh::new(HTTP);
     let listener = mesh.address(1, mesh.config.outbound_port);
-    // The pod itself, past the programs; and somebody else, even at a port that an origin is known for.
+    // The pod itself, past the programs; somebody else; and somebody else from a port of which an origin is known.
     assert_eq!(mesh.stray(mesh.ip(1), listener).ended(), Ended::Reset);
     assert_eq!(mesh.stray(mesh.ip(4), listener).ended(), Ended::Reset);
+    assert_eq!(
+        mesh.connect_from(mesh.ip(4), "buyer", mesh.store()).ended(),
+        Ended::Reset
+    );
     assert_eq!(mesh.refusal().reason.name(), "unknown_origin");
-    assert_eq!(mesh.stats().refused_unknown, 2);
+    assert_eq!(mesh.stats().refused_unknown, 3);
 }
 
 #[test]

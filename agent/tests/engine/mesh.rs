@@ -252,9 +252,14 @@ impl Mesh {
 
     /// A socket of a pod that calls `connect(to)`, as the programs would redirect it.
     pub fn connect(&self, pod: &str, to: SocketAddr) -> Client {
+        self.connect_from(self.ip(last_of(pod)), pod, to)
+    }
+
+    /// The same, but the connection comes from `from`.
+    pub fn connect_from(&self, from: IpAddr, pod: &str, to: SocketAddr) -> Client {
         let (ip, cookie) = (self.ip(last_of(pod)), cookie_of(pod));
         let listener = SocketAddr::new(ip, self.config.outbound_port);
-        self.dial(ip, listener, |port| {
+        self.dial(from, listener, |port| {
             self.table.origins.lock().unwrap().insert((cookie, port), to);
         })
     }
