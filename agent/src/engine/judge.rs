@@ -128,7 +128,7 @@ pub(super) struct Opening {
     pub protocol: PortProtocol,
     /// At some server something is granted, or there is no server.
     pub reachable: bool,
-    /// At every server any bytes are granted, and there is one.
+    /// At every server any bytes are granted.
     pub bytes: bool,
     /// What a request says decides where it goes.
     pub by_request: bool,
@@ -169,8 +169,8 @@ pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
         Destination::Unknown => None,
     };
     opening.protocol = protocol.unwrap_or(PortProtocol::Detect);
-    opening.bytes &= servers > 0;
-    // A Service that has nobody answers HTTP with 503, so its protocol has to be found out.
+    opening.bytes &= is_root || servers > 0;
+    // A Service that has nobody answers HTTP with 503, so its protocol has to be found out, but without a long wait.
     opening.reachable |= is_root && servers == 0;
     opening.by_request = by_request;
     opening

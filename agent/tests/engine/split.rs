@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use weir_core::model::Kind;
 
 use crate::mesh::{HTTP, Mesh, TCP};
-use crate::peer::Server;
+use crate::peer::{Ended, Server};
 
 fn split(weights: &[(&str, u32)]) -> String {
     let backends: Vec<String> = weights
@@ -79,14 +79,23 @@ fn the_next_request_follows_a_changed_split() {
 }
 
 #[test]
-fn with_all_weights_zero_nobody_answers() {
+fn with_all_weights_zero_requests_get_503_and_bytes_a_reset() {
     let mesh = Mesh::new(HTTP);
     mesh.apply(&split(&[("store-v1", 0), ("store-v2", 0)]));
     let stores = two_stores(&mesh);
-    let mut client = mesh.buyer();
-    // Nothing can be reached, so that a connection whose protocol is not declared is not waited for.
-    assert_eq!(client.ended(), crate::peer::Ended::Reset);
-    assert_eq!(stores.map(|store| store.accepted()), [0, 0]);
+    let mut buyer = mesh.buyer();
+    assert_eq!(buyer.get("/").status(), 503);
+    let begun = std::time::Instant::now();
+    assert_eq!(mesh.buyer().ended(), Ended::Reset);
+    assert!(
+        begun.elapsed() < mesh.config.times.detect,
+        "nobody is there to be waited for"
+    );
+    mesh.apply(&split(&[("store-v1", 1), ("store-v2", 0)]));
+    assert_eq!(buyer.get("/").status(), 200);
+    mesh.apply(&split(&[("store-v1", 0), ("store-v2", 0)]));
+    assert_eq!(buyer.get("/").status(), 503);
+    assert_eq!(stores.map(|store| store.accepted()), [1, 0]);
 }
 
 #[test]
