@@ -8,10 +8,10 @@
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{
-    bindings::bpf_sock_addr,
+    bindings::{bpf_func_id::BPF_FUNC_set_retval, bpf_sock_addr},
     helpers::{
         bpf_get_netns_cookie, bpf_get_prandom_u32,
-        generated::{bpf_set_retval, bpf_setsockopt, bpf_sk_storage_delete, bpf_sk_storage_get},
+        generated::{bpf_setsockopt, bpf_sk_storage_delete, bpf_sk_storage_get},
     },
 };
 use weir_abi::{
@@ -254,9 +254,14 @@ fn report(cookie: u64, pod: &PodEntry, dst: Addr, port: u32, server: u64, kind: 
 
 #[inline(always)]
 fn refuse(errno: u32) -> i32 {
-    if errno != 0 {
+    // The verifier of 7.2 wants to see a value from -4095 to 0, in all 64 bits of the register.
+    let value = -i64::from(errno & 0xfff);
+    if value != 0 {
+        // SAFETY: as the generated binding of the helper, whose `int` argument leaves the upper half of the register clear.
+        let set_retval: unsafe extern "C" fn(i64) -> i64 =
+            unsafe { core::mem::transmute(BPF_FUNC_set_retval as usize) };
         // SAFETY: plain helper call. Without it the caller sees EPERM.
-        unsafe { bpf_set_retval(-(errno as i32)) };
+        unsafe { set_retval(value) };
     }
     FAIL
 }
