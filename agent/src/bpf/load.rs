@@ -1,7 +1,7 @@
 //! Programs into the kernel, on the maps that are pinned or on new ones.
 //!
 //! Layout below the agent's folder in bpffs: `maps/NAME`, `links/HOOK`, `links/lookup-COOKIE`. Maps of another ABI
-//! version or other sizes are set aside as `maps.old`, kept alive until the new tables are filled and the links point
+//! version or other sizes are set aside as `maps-old`, kept alive until the new tables are filled and the links point
 //! to the new programs, then removed: at no moment is a hook without tables.
 
 use std::collections::BTreeMap;
@@ -36,6 +36,9 @@ const MAPS: &[&str] = &[
     "STATS",
     "META",
 ];
+
+/// Where maps are set aside. bpffs refuses names with a dot (EPERM).
+const OLD_MAPS: &str = "maps-old";
 
 /// How large the tables are, in entries. A full table refuses what does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,7 +270,7 @@ fn make_dir(path: &Path) -> io::Result<()> {
 
 /// Moves maps that were made for something else out of the way. Gives their new place.
 fn set_aside(maps: &Path, wanted: &Meta) -> io::Result<Option<PathBuf>> {
-    let old = maps.with_extension("old");
+    let old = maps.with_file_name(OLD_MAPS);
     if !maps.exists() {
         return Ok(old.exists().then_some(old));
     }
@@ -304,7 +307,7 @@ pub fn uninstall(bpffs: &Path) -> io::Result<bool> {
         return Ok(false);
     }
     // Links first, so that no hook is ever left on tables that are going away.
-    for part in ["links", "maps", "maps.old"] {
+    for part in ["links", "maps", OLD_MAPS] {
         let path = bpffs.join(part);
         if path.exists() {
             std::fs::remove_dir_all(&path)?;
