@@ -141,12 +141,7 @@ impl Agent {
     /// `weir uninstall` on this world.
     pub fn uninstall_command(&self) -> Result<Command> {
         let mut command = self.world.node_command(&exec::weir()?)?;
-        command
-            .arg("uninstall")
-            .arg("--cgroup")
-            .arg(self.world.pods_cgroup())
-            .arg("--bpffs")
-            .arg(self.world.bpffs());
+        command.arg("uninstall").arg("--bpffs").arg(self.world.bpffs());
         Ok(command)
     }
 

@@ -118,6 +118,12 @@ impl World {
         )
     }
 
+    /// A namespace that a process of a pod could make for itself, behind the pod and with an address of its own. Its
+    /// processes run in the pod's control group.
+    pub fn nested(&self, inside: &Pod) -> Result<Pod> {
+        inside.nest()
+    }
+
     /// Ends a pod: its processes, its link, its namespace.
     pub fn remove(&self, pod: &Pod) -> Result<()> {
         cgroup::destroy(&pod.cgroup)?;

@@ -53,6 +53,32 @@ impl Pod {
         Ok(pod)
     }
 
+    pub(super) fn nest(&self) -> Result<Pod> {
+        let number = self.number;
+        let nested = Pod {
+            name: format!("{}-nested", self.name),
+            netns: format!("{}-nested", self.netns),
+            ip4: link::v4(240, number),
+            ip6: link::v6(240, number),
+            node_netns: self.netns.clone(),
+            ..self.clone()
+        };
+        netns::sysctl(
+            &self.netns,
+            &[("net/ipv4/ip_forward", "1"), ("net/ipv6/conf/all/forwarding", "1")],
+        )?;
+        link::make_pod(&nested.netns, &self.netns, (240, number))?;
+        let (ip4, ip6) = (nested.ip4, nested.ip6);
+        netns::batch(
+            &self.node_netns,
+            &format!(
+                "route add {ip4}/32 via {} dev p{number} onlink\nroute add {ip6}/128 via fe80::2 dev p{number}\n",
+                self.ip4
+            ),
+        )?;
+        Ok(nested)
+    }
+
     /// Path of the namespace, for the annotation `weir.dev/netns`.
     pub fn netns_path(&self) -> PathBuf {
         netns::path(&self.netns)
