@@ -20,12 +20,20 @@ use tracing::{debug, warn};
 use crate::metrics::Metrics;
 
 /// What the admin address tells; replaced as a whole by the app's task.
-#[derive(Debug, Default)]
 pub struct State {
     /// Why the agent is not ready; `None` once the first plan is in force in kernel and engine.
     pub not_ready: Option<String>,
-    /// The plan in force, as `/plan` shows it.
-    pub plan: serde_json::Value,
+    /// Renders the plan in force for `/plan`; costs nothing until somebody asks.
+    pub plan: Box<dyn Fn() -> serde_json::Value + Send + Sync>,
+}
+
+impl Default for State {
+    fn default() -> State {
+        State {
+            not_ready: Some("the first plan is not in force yet".to_owned()),
+            plan: Box::new(|| serde_json::Value::Null),
+        }
+    }
 }
 
 /// Shared with the app.
@@ -87,7 +95,7 @@ impl Admin {
             "/plan" => reply(
                 StatusCode::OK,
                 "application/json",
-                format!("{:#}\n", self.state.load().plan),
+                format!("{:#}\n", (self.state.load().plan)()),
             ),
             _ => reply(
                 StatusCode::NOT_FOUND,

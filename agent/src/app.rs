@@ -15,9 +15,9 @@
 //! Bias: one task owns index, attachments and publisher, so that no two plans are ever put in force at once.
 
 mod attach;
+mod news;
 mod show;
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -30,9 +30,8 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info, warn};
+use tracing::{error, info};
 use weir_core::compile::compile;
-use weir_core::finding::{Finding, Severity};
 use weir_core::index::Index;
 use weir_core::plan::{Plan, Settings};
 
@@ -41,9 +40,10 @@ use crate::bpf::{self, Events, Origins, Sizes, Tables};
 use crate::cluster::manifests::{Batch, Manifests};
 use crate::engine::{self, Engine, Refusal};
 use crate::metrics::Metrics;
-use crate::publish::{Publisher, Report};
+use crate::publish::Publisher;
 use crate::refusals::{self, RefusalLog};
 use attach::Attachments;
+use news::News;
 
 /// Everything that the command line can say.
 #[derive(Clone, Debug)]
@@ -111,10 +111,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         kernel_stats,
         Box::new(move || scraped.stats().rows().collect()),
     ));
-    let state = Arc::new(arc_swap::ArcSwap::from_pointee(State {
-        not_ready: Some("the first plan is not in force yet".to_owned()),
-        ..State::default()
-    }));
+    let state = Arc::new(arc_swap::ArcSwap::from_pointee(State::default()));
     let admin = Admin {
         state: state.clone(),
         metrics: metrics.clone(),
@@ -136,7 +133,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         metrics,
         state,
         batch: Batch::default(),
-        known: BTreeSet::new(),
+        news: News::default(),
         generation: 0,
         in_force: None,
         holding: true,
@@ -178,11 +175,10 @@ struct App {
     state: Arc<arc_swap::ArcSwap<State>>,
     /// What is wrong with files and objects, as the source last told.
     batch: Batch,
-    /// What is wrong and was logged already.
-    known: BTreeSet<String>,
+    news: News,
     generation: u64,
     /// The last plan, and whether part of it is missing in the kernel or the engine.
-    in_force: Option<(Plan, bool)>,
+    in_force: Option<(Arc<Plan>, bool)>,
     /// Files could not be read since the start: what they would enrol is not known, so nothing is given up.
     holding: bool,
     log: RefusalLog,
@@ -257,75 +253,33 @@ impl App {
         if self.holding {
             plan.kernel.keep_enrolled(self.publisher.content());
         }
-        self.publish(plan).await
+        self.publish(Arc::new(plan)).await
     }
 
-    async fn publish(&mut self, plan: Plan) -> anyhow::Result<()> {
+    async fn publish(&mut self, plan: Arc<Plan>) -> anyhow::Result<()> {
         let report = self
             .publisher
             .publish(&plan, &self.attachments.by_cookie(), &*self.engine)
             .await?;
         let mut findings = plan.findings.clone();
         findings.extend(self.attachments.findings());
-        self.log_news(&findings, &report);
-        self.numbers(&findings, &report);
-        let shown = show::plan(&plan, &findings, &self.batch, &self.publisher.table_sizes(), &report);
+        self.news.log(&findings, &self.batch, &report);
+        let tables = self.publisher.table_sizes();
+        self.metrics
+            .update(|numbers| numbers.of_plan(plan.generation, &findings, &self.batch, &tables, &report));
+        let incomplete = !report.problems.is_empty();
+        let shown = show::Shown {
+            plan: plan.clone(),
+            findings,
+            batch: self.batch.clone(),
+            tables,
+            report,
+        };
         self.state.store(Arc::new(State {
             not_ready: None,
-            plan: shown,
+            plan: Box::new(move || shown.render()),
         }));
-        self.in_force = Some((plan, !report.problems.is_empty()));
+        self.in_force = Some((plan, incomplete));
         Ok(())
-    }
-
-    /// Logs what is wrong once, when it comes up.
-    fn log_news(&mut self, findings: &[Finding], report: &Report) {
-        let mut now = BTreeSet::new();
-        let mut log = |severity: Severity, text: String| {
-            if !self.known.contains(&text) && !now.contains(&text) {
-                match severity {
-                    Severity::Error => error!(finding = %text, "something is wrong and costs what it names"),
-                    Severity::Warning => warn!(finding = %text, "something is hardly as meant"),
-                }
-            }
-            now.insert(text);
-        };
-        for problem in &report.problems {
-            log(Severity::Error, format!("part of the plan is not in force: {problem}"));
-        }
-        for problem in &self.batch.problems {
-            log(Severity::Error, problem.to_string());
-        }
-        for found in &self.batch.findings {
-            log(found.finding.severity, format!("{}: {}", found.place, found.finding));
-        }
-        for finding in findings {
-            log(finding.severity, finding.to_string());
-        }
-        self.known = now;
-    }
-
-    fn numbers(&self, findings: &[Finding], report: &Report) {
-        let tables = self.publisher.table_sizes();
-        let all = findings
-            .iter()
-            .chain(self.batch.findings.iter().map(|found| &found.finding));
-        let (mut errors, mut warnings) = (0, 0);
-        for finding in all {
-            match finding.severity {
-                Severity::Error => errors += 1,
-                Severity::Warning => warnings += 1,
-            }
-        }
-        self.metrics.update(|numbers| {
-            numbers.generation = self.generation;
-            numbers.findings = [("error", errors), ("warning", warnings)].into();
-            numbers.file_problems = self.batch.problems.len() as u64;
-            numbers.tables = tables.to_vec();
-            numbers.publish_micros = report.micros;
-            for (map, failures) in &report.failed {
-                *numbers.map_failures.entry(map).or_default() += failures;
-            }
-        });
     }
 }

@@ -14,8 +14,11 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
+use weir_core::finding::{Finding, Severity};
 
 use crate::bpf::Stats as KernelStats;
+use crate::cluster::manifests::Batch;
+use crate::publish::Report;
 
 /// Numbers that the app's task sets.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +37,35 @@ pub struct AppNumbers {
     pub publish_micros: u64,
     /// Refusals that were reported to the log, and lines written.
     pub refusals: (u64, u64),
+}
+
+impl AppNumbers {
+    /// After a plan was put in force.
+    pub fn of_plan(
+        &mut self,
+        generation: u64,
+        findings: &[Finding],
+        batch: &Batch,
+        tables: &[(&'static str, usize, u32)],
+        report: &Report,
+    ) {
+        let all = findings.iter().chain(batch.findings.iter().map(|found| &found.finding));
+        let (mut errors, mut warnings) = (0, 0);
+        for finding in all {
+            match finding.severity {
+                Severity::Error => errors += 1,
+                Severity::Warning => warnings += 1,
+            }
+        }
+        self.generation = generation;
+        self.findings = [("error", errors), ("warning", warnings)].into();
+        self.file_problems = batch.problems.len() as u64;
+        self.tables = tables.to_vec();
+        self.publish_micros = report.micros;
+        for (map, failures) in &report.failed {
+            *self.map_failures.entry(map).or_default() += failures;
+        }
+    }
 }
 
 /// Everything that a scrape reads.

@@ -1,5 +1,7 @@
 //! The plan in force as `/plan` shows it. The shape is a promise to scripts: fields are added, never renamed.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use weir_core::finding::Finding;
 use weir_core::plan::Plan;
@@ -8,14 +10,35 @@ use weir_core::snapshot::Root;
 use crate::cluster::manifests::Batch;
 use crate::publish::Report;
 
-/// Everything about the plan, for people and scripts.
-pub fn plan(
-    plan: &Plan,
-    findings: &[Finding],
-    batch: &Batch,
-    tables: &[(&'static str, usize, u32)],
-    report: &Report,
-) -> Value {
+/// A plan in force and what came of it.
+pub struct Shown {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// What is wrong with objects.
+    pub findings: Vec<Finding>,
+    /// What is wrong with files.
+    pub batch: Batch,
+    /// Entries and room of each table.
+    pub tables: [(&'static str, usize, u32); 5],
+    /// How it went.
+    pub report: Report,
+}
+
+impl Shown {
+    /// Everything about the plan, for people and scripts.
+    pub fn render(&self) -> Value {
+        render(self)
+    }
+}
+
+fn render(shown: &Shown) -> Value {
+    let Shown {
+        plan,
+        findings,
+        batch,
+        tables,
+        report,
+    } = shown;
     let snapshot = &plan.snapshot;
     let identities: Vec<Value> = snapshot
         .identities
