@@ -24,6 +24,8 @@ pub struct Prepared {
     pub vmlinux: PathBuf,
     /// An archive with `/modules/NN-name.ko` in the order of loading.
     pub modules: PathBuf,
+    /// The CPU that it is run on.
+    pub cpu: &'static str,
     /// Where this kernel's files lie.
     pub dir: PathBuf,
 }
@@ -34,6 +36,7 @@ pub fn kernel(packages: &Packages) -> Result<Prepared> {
     let prepared = Prepared {
         vmlinux: dir.join("vmlinux"),
         modules: dir.join("modules.cpio"),
+        cpu: packages.cpu,
         dir,
     };
     // Written last, so that an unpacking which was interrupted is done again; other packages or modules are other words.

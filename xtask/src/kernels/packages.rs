@@ -27,6 +27,8 @@ pub struct Kernel {
     pub last: (u32, u32),
     /// The Debian suites that have it.
     pub suites: &'static [&'static str],
+    /// The emulated CPU.
+    pub cpu: &'static str,
 }
 
 /// A kernel's packages on disk.
@@ -35,6 +37,8 @@ pub struct Packages {
     pub dir: PathBuf,
     /// The packages, sorted.
     pub debs: Vec<PathBuf>,
+    /// The CPU that the kernel is run on.
+    pub cpu: &'static str,
 }
 
 /// The packages that were downloaded before; the newest of this kernel where there are none, or where asked.
@@ -47,7 +51,11 @@ pub fn kept_or_downloaded(kernel: &Kernel, refresh: bool) -> Result<Packages> {
     let entries = fs::read_dir(&debs).with_context(|| format!("{}", debs.display()))?;
     let mut debs = entries.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
     debs.sort();
-    Ok(Packages { dir, debs })
+    Ok(Packages {
+        dir,
+        debs,
+        cpu: kernel.cpu,
+    })
 }
 
 fn download(kernel: &Kernel, dir: &Path, debs: &Path) -> Result<()> {
@@ -170,6 +178,7 @@ mod tests {
         first: (6, 16),
         last: (6, 18),
         suites: &[],
+        cpu: "",
     };
 
     #[test]
