@@ -178,8 +178,7 @@ impl Publisher {
             none => none.insert(Links::attach(&self.programs, &self.cgroup)?),
         };
         for cookie in wanted {
-            // With the first plan all of them, so that inherited links get this agent's program.
-            if !first && links.pods().contains(cookie) {
+            if links.is_current(*cookie) {
                 continue;
             }
             let Some(netns) = netns.get(cookie) else { continue };

@@ -39,7 +39,10 @@ pub struct LinkError {
 #[derive(Debug)]
 pub struct Links {
     folder: PathBuf,
+    /// Pods whose namespace has a pinned sk_lookup link, an earlier agent's included.
     lookups: BTreeSet<u64>,
+    /// Those of them whose link has this agent's program.
+    current: BTreeSet<u64>,
 }
 
 impl Links {
@@ -66,7 +69,11 @@ impl Links {
         }
         let lookups = lookups(&folder).unwrap_or_default();
         info!(cgroup = %cgroup.display(), hooks = CGROUP_HOOKS.len(), "eBPF programs attached");
-        Ok(Links { folder, lookups })
+        Ok(Links {
+            folder,
+            lookups,
+            current: BTreeSet::new(),
+        })
     }
 
     /// Attaches sk_lookup in a pod's namespace, or exchanges its program.
@@ -81,6 +88,7 @@ impl Links {
                 error,
             })?;
         self.lookups.insert(netns.cookie());
+        self.current.insert(netns.cookie());
         Ok(())
     }
 
@@ -92,12 +100,14 @@ impl Links {
                 warn!(cookie, %error, "can't remove the sk_lookup link of a pod that is gone");
             }
             self.lookups.remove(&cookie);
+            self.current.remove(&cookie);
         }
     }
 
-    /// Pods with a link.
-    pub fn pods(&self) -> &BTreeSet<u64> {
-        &self.lookups
+    /// Whether the pod's link runs this agent's program. One that an earlier agent left may decide by tables that
+    /// nobody fills any more.
+    pub fn is_current(&self, cookie: u64) -> bool {
+        self.current.contains(&cookie)
     }
 
     fn lookup_path(&self, cookie: u64) -> PathBuf {
