@@ -15,7 +15,7 @@ mod origin;
 mod stats;
 pub mod sys;
 
-pub use destroy::{Ended, Socket, end_sockets};
+pub use destroy::{Ended, Fate, Socket, Sweep};
 pub use events::Events;
 pub use links::{CGROUP_HOOKS, Links};
 pub use load::{LoadError, Options, Programs, Sizes, has_packet_cookie, load, try_load, uninstall};

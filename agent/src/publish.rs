@@ -17,6 +17,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use tracing::info;
 use weir_core::diff::{MapOp, Weakened, diff};
 use weir_core::model::Key;
@@ -54,6 +55,8 @@ pub struct Publisher {
     cgroup: PathBuf,
     sizes: Sizes,
     prepared: BTreeSet<u64>,
+    /// What open connections are judged by.
+    in_force: Arc<ArcSwap<Snapshot>>,
 }
 
 /// What came of a plan.
@@ -80,6 +83,7 @@ impl Publisher {
             cgroup,
             sizes,
             prepared: BTreeSet::new(),
+            in_force: Arc::default(),
         }
     }
 
@@ -102,6 +106,7 @@ impl Publisher {
         let changes = diff(self.tables.content(), &plan.kernel);
         self.apply(&changes.before, &mut report);
         engine.swap(plan.snapshot.clone());
+        self.in_force.store(plan.snapshot.clone());
         self.apply(&changes.after, &mut report);
 
         self.attach(&wanted, netns, &mut report)?;
@@ -120,7 +125,7 @@ impl Publisher {
         if changes.weakened != Weakened::default() {
             let pods = netns.iter().filter(|(cookie, _)| wanted.contains(cookie));
             sweep::start(
-                plan.snapshot.clone(),
+                self.in_force.clone(),
                 pods.map(|(cookie, netns)| (*cookie, netns.clone())).collect(),
             );
         }
