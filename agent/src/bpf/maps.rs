@@ -85,7 +85,14 @@ impl Tables {
             MapOp::DeletePod(key) => remove(&mut self.pods, &mut content.pods, "PODS", key),
             MapOp::SetPeer(key, value) => set(&mut self.peers, &mut content.peers, "PEERS", *key, *value),
             MapOp::DeletePeer(key) => remove(&mut self.peers, &mut content.peers, "PEERS", key),
-            MapOp::SetPolicy(key, value) => set(&mut self.policy, &mut content.policy, "POLICY", *key, *value),
+            MapOp::SetPolicy(key, value) => {
+                let done = set(&mut self.policy, &mut content.policy, "POLICY", *key, *value);
+                if done.is_err() {
+                    // It may have been meant to narrow: the entry that stands must not outlive it. Removing takes no memory.
+                    let _ = remove(&mut self.policy, &mut content.policy, "POLICY", key);
+                }
+                done
+            }
             MapOp::DeletePolicy(key) => remove(&mut self.policy, &mut content.policy, "POLICY", key),
             MapOp::SetService(key, value) => set(&mut self.services, &mut content.services, "SERVICES", *key, *value),
             MapOp::DeleteService(key) => remove(&mut self.services, &mut content.services, "SERVICES", key),
