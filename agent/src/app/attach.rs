@@ -1,7 +1,8 @@
 //! Which network namespaces this agent has open: those of the local pods of enrolled namespaces.
 //!
 //! Bias: a namespace is held only as long as its pod is there, because an open one outlives its pod. What can't be
-//! opened is reported with its pod and tried again. Owned by the app's task.
+//! opened is reported with its pod and tried again; until then the pod keeps the namespace that it had, so that nothing
+//! that is written or deleted by mistake opens it. Owned by the app's task.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -58,17 +59,20 @@ impl Attachments {
 
     fn one(&mut self, index: &mut Index, pod: Key, path: Option<&Path>) -> bool {
         let Some(path) = path else {
-            self.failed.insert(
-                pod.clone(),
-                "a pod of this node has to name its network namespace".to_owned(),
-            );
-            return self.close(index, pod);
+            return self.fail(pod, "a pod of this node has to name its network namespace".to_owned());
         };
         // A namespace that was made anew under the same path has another inode as long as the old one is open.
         let inode = std::fs::metadata(path).map(|metadata| metadata.ino()).ok();
         let same = |attached: &Attached| attached.netns.path() == path && Some(attached.inode) == inode;
         if self.open.get(&pod).is_some_and(same) {
             return false;
+        }
+        if inode.is_some() && inode == own_inode() {
+            // The kernel would refuse the node its own connections.
+            return self.fail(
+                pod,
+                format!("{} is the node's own network namespace, not a pod's", path.display()),
+            );
         }
         match Netns::open(path) {
             Ok(netns) => {
@@ -80,15 +84,14 @@ impl Attachments {
                 self.open.insert(pod.clone(), attached);
                 index.apply(Change::Attach { pod, cookie })
             }
-            Err(error) => {
-                self.failed.insert(pod.clone(), error.to_string());
-                self.close(index, pod)
-            }
+            Err(error) => self.fail(pod, error.to_string()),
         }
     }
 
-    fn close(&mut self, index: &mut Index, pod: Key) -> bool {
-        self.open.remove(&pod).is_some() && index.apply(Change::Detach { pod })
+    /// Nothing changes for the pod.
+    fn fail(&mut self, pod: Key, message: String) -> bool {
+        self.failed.insert(pod, message);
+        false
     }
 
     /// The open namespaces by their cookies.
@@ -110,7 +113,54 @@ impl Attachments {
                 ANNOTATION,
                 message.clone(),
             )
-            .hint("until then the pod is not enforced on this node; name a namespace such as /run/netns/NAME")
+            .hint(if self.open.contains_key(pod) {
+                "until then the pod is enforced in the namespace that it had; name one such as /run/netns/NAME"
+            } else {
+                "until then the pod is not enforced on this node; name a namespace such as /run/netns/NAME"
+            })
         })
+    }
+}
+
+/// Inode of the agent's own network namespace; all of them are in one file system.
+fn own_inode() -> Option<u64> {
+    std::fs::metadata("/proc/self/ns/net")
+        .map(|metadata| metadata.ino())
+        .ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use weir_core::model::{Mode, Namespace, Object, Pod};
+
+    use super::*;
+
+    #[test]
+    fn the_network_namespace_of_the_node_is_nobodys() {
+        let mut index = Index::new();
+        let pod = Pod {
+            key: Key::new("shop", "store"),
+            uid: String::new(),
+            labels: Default::default(),
+            node: "node-1".into(),
+            account: "store".into(),
+            ips: vec![[10, 0, 0, 1].into()],
+            ports: vec![],
+            host_network: false,
+            netns: Some("/proc/self/ns/net".into()),
+            ready: true,
+            finished: false,
+        };
+        let shop = Namespace {
+            name: "shop".into(),
+            mode: Mode::Enforce,
+            unknown_mode: None,
+        };
+        index.apply(Change::Upsert(Object::Namespace(shop)));
+        index.apply(Change::Upsert(Object::Pod(pod)));
+        let mut attachments = Attachments::default();
+        assert!(!attachments.update(&mut index, "node-1"));
+        assert!(attachments.by_cookie().is_empty());
+        assert_eq!(attachments.findings().count(), 1);
     }
 }
