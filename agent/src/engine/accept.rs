@@ -77,9 +77,9 @@ fn identify(core: &Rc<Core>, place: &Place, stream: &TcpStream, peer: SocketAddr
     let ports = [core.config().outbound_port, core.config().inbound_port];
     let (destination, client) = match place.direction {
         Direction::Outbound => {
-            // Taken in any case, so that an entry does not outlive its connection.
-            let origin = core.kernel().take_origin(spec.cookie, peer.is_ipv6(), peer.port());
-            let Some(origin) = origin.filter(|_| itself) else {
+            // Not for others: the note under their port number would be one of the pod's own connections.
+            let take = || core.kernel().take_origin(spec.cookie, peer.is_ipv6(), peer.port());
+            let Some(origin) = itself.then(take).flatten() else {
                 return refuse(core, place, peer, None, Reason::UnknownOrigin);
             };
             (origin, core.snapshot().local.get(&spec.cookie).cloned())

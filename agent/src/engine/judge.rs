@@ -60,10 +60,14 @@ impl Server {
     }
 }
 
-/// The same pod with the same identity.
+/// The same pod with the same identity, enforced or not as before.
 pub(super) fn is_same(one: &PodInfo, other: &PodInfo) -> bool {
     std::ptr::eq(one, other)
-        || one.identity == other.identity && one.cookie == other.cookie && one.pod == other.pod && one.ips == other.ips
+        || one.identity == other.identity
+            && one.enforced == other.enforced
+            && one.cookie == other.cookie
+            && one.pod == other.pod
+            && one.ips == other.ips
 }
 
 /// The snapshot knows this pod, unchanged.
