@@ -47,6 +47,10 @@ fn admit(core: &Rc<Core>, place: &Rc<Place>, stream: TcpStream, peer: SocketAddr
     core.counters.accepted.one();
     let Some(seat) = core.seat(&place.pod) else {
         core.counters.over_limit.one();
+        // Its note must not stay behind: enough of them would fill the pod's map for good.
+        if place.direction == Direction::Outbound {
+            take_origin(core, place, peer);
+        }
         return;
     };
     let (core, place) = (core.clone(), place.clone());
@@ -77,9 +81,7 @@ fn identify(core: &Rc<Core>, place: &Place, stream: &TcpStream, peer: SocketAddr
     let ports = [core.config().outbound_port, core.config().inbound_port];
     let (destination, client) = match place.direction {
         Direction::Outbound => {
-            // Not for others: the note under their port number would be one of the pod's own connections.
-            let take = || core.kernel().take_origin(spec.cookie, peer.is_ipv6(), peer.port());
-            let Some(origin) = itself.then(take).flatten() else {
+            let Some(origin) = take_origin(core, place, peer) else {
                 return refuse(core, place, peer, None, Reason::UnknownOrigin);
             };
             (origin, core.snapshot().local.get(&spec.cookie).cloned())
@@ -106,6 +108,15 @@ fn identify(core: &Rc<Core>, place: &Place, stream: &TcpStream, peer: SocketAddr
         destination,
         core.clock(),
     )))
+}
+
+/// What the pod asked for on this connection. Not for strangers: the note under their port number would be that of one
+/// of the pod's own connections.
+fn take_origin(core: &Core, place: &Place, peer: SocketAddr) -> Option<SocketAddr> {
+    let (spec, ip) = (&place.pod.spec, peer.ip().to_canonical());
+    let own = spec.ips.contains(&ip);
+    own.then(|| core.kernel().take_origin(spec.cookie, ip.is_ipv6(), peer.port()))
+        .flatten()
 }
 
 fn refuse(

@@ -31,6 +31,7 @@ fn a_connection_too_many_of_one_pod_is_reset_and_others_are_served() {
     }
     assert_eq!(mesh.buyer().ended(), Ended::Reset);
     assert_eq!(mesh.stats().over_limit, 1);
+    assert_eq!(mesh.notes(), 0, "what was noted of it is gone with it");
     assert_eq!(mesh.connect("thief", mesh.store()).get("/").status(), 200);
     kept.pop();
     eventually("a seat is free", || mesh.stats().open < 3);

@@ -298,6 +298,11 @@ impl Mesh {
         self.runtime.block_on(next).expect("nothing was refused").unwrap()
     }
 
+    /// Connections that the kernel has noted and nobody has asked for.
+    pub fn notes(&self) -> usize {
+        self.table.origins.lock().unwrap().len()
+    }
+
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }
