@@ -15,7 +15,7 @@ use crate::world::{NODE, Names, World};
 use crate::{exec, wait};
 
 /// Admin address, inside the node's own network namespace.
-const ADMIN: &str = "127.0.0.1:15020";
+pub const ADMIN: &str = "127.0.0.1:15020";
 
 /// A running agent. Killed with the value.
 pub struct Agent {
@@ -94,6 +94,11 @@ impl Agent {
     /// Process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
+    }
+
+    /// The file that its log goes to.
+    pub fn log_file(&self) -> &Path {
+        &self.log
     }
 
     /// What it has logged so far.

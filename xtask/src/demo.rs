@@ -10,9 +10,13 @@ use crate::{build, paths, preflight, setup};
 
 /// Becomes the demo, so that Ctrl-C and every other signal reach it and it can clean up. Returns only with an error.
 pub fn run(args: &[OsString]) -> Result<()> {
-    preflight::check()?;
-    setup::run()?;
-    build::run(false)?;
+    // Whoever asks what it does needs neither root nor the eBPF toolchain.
+    let asks = args.iter().any(|arg| arg == "--help" || arg == "-h");
+    if !asks {
+        preflight::check()?;
+        setup::run()?;
+        build::run(false)?;
+    }
     Run::cargo()
         .dir(&paths::root())
         .args(["build", "--release", "--package", "weir-tests", "--bins"])

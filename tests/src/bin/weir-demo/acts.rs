@@ -5,11 +5,23 @@ use anyhow::Result;
 use crate::stage::Stage;
 use crate::stop;
 
+mod addresses;
 mod allowed;
+mod killed;
+mod refused;
+mod revoked;
+mod split;
 
 type Act = fn(&mut Stage) -> Result<()>;
 
-const ALL: &[Act] = &[allowed::play];
+const ALL: &[Act] = &[
+    allowed::play,
+    refused::play,
+    addresses::play,
+    split::play,
+    revoked::play,
+    killed::play,
+];
 
 /// Plays all. An error is one of the playground; what the agent does wrong is in the table.
 pub fn play(stage: &mut Stage) -> Result<()> {

@@ -6,8 +6,6 @@
 //! The playground belongs to `Playground`: whatever ends the demo, its drop removes everything (and, where this process
 //! is killed, its janitor does).
 
-#![expect(dead_code, reason = "used by the acts that follow")]
-
 use std::process::{Command, ExitCode};
 use std::time::Instant;
 

@@ -72,4 +72,15 @@ impl Playground {
             world,
         })
     }
+
+    /// All pods.
+    pub fn pods(&self) -> [&Pod; 5] {
+        [
+            &self.buyer,
+            &self.thief,
+            &self.store_v1,
+            &self.store_v2,
+            &self.warehouse,
+        ]
+    }
 }

@@ -3,7 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use weir_tests::protocol::Dial;
+use serde::Deserialize;
+use serde_json::Value;
+use weir_tests::protocol::{Dial, Opened};
 use weir_tests::server::{HTTP, WHOAMI};
 use weir_tests::{Agent, Session};
 
@@ -14,6 +16,9 @@ use crate::table::Table;
 
 /// Lines of the agent's log that an error shows.
 const TAIL: usize = 20;
+
+/// In this time a changed file is in force, says the README.
+pub const PROMISE: Duration = Duration::from_millis(250);
 
 /// The agent is up and the clients wait for what to do.
 pub struct Stage<'a> {
@@ -51,14 +56,11 @@ impl<'a> Stage<'a> {
     /// What the agent wrote about a refusal of `source` at `port`: the rule that was missing.
     pub fn logged(&self, by: &str, source: &str, port: u16) -> Result<String> {
         patiently("the agent's log has no line of that refusal", || {
-            let log = self.agent.log();
-            let lines = log.lines().filter_map(|line| serde_json::from_str(line).ok());
-            let found = lines.filter(|line: &serde_json::Value| {
-                line["message"] == "refused" && line["by"] == by && line["source_pod"] == source && line["port"] == port
-            });
-            Ok(found
-                .last()
-                .and_then(|line| line["missing"].as_str().map(str::to_string)))
+            let lines = refusals(&self.agent.log());
+            let found = lines
+                .into_iter()
+                .rfind(|line| line.by == by && line.source_pod == source && line.port == port);
+            Ok(found.map(|line| line.missing))
         })
     }
 
@@ -68,6 +70,26 @@ impl<'a> Stage<'a> {
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(TAIL)..].join("\n")
     }
+}
+
+/// A refusal, as the agent's log has it (`--log-format json`).
+#[derive(Debug, Deserialize)]
+pub struct Refusal {
+    pub by: String,
+    pub source_pod: String,
+    pub destination_pod: String,
+    pub port: u16,
+    pub method: String,
+    pub path: String,
+    pub missing: String,
+    pub count: u64,
+}
+
+/// The refusals in a piece of log.
+pub fn refusals(log: &str) -> Vec<Refusal> {
+    let lines = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let refused = lines.filter(|line| line["message"] == "refused");
+    refused.filter_map(|line| serde_json::from_value(line).ok()).collect()
 }
 
 /// To the store's Service.
@@ -93,4 +115,21 @@ pub fn patiently<T>(what: &str, mut ask: impl FnMut() -> Result<Option<T>>) -> R
         }
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// What `connect()` gave, by the name that programmers know.
+pub fn errno(opened: &Opened) -> String {
+    match opened.errno {
+        0 => "open".to_string(),
+        libc::ECONNREFUSED => "ECONNREFUSED".to_string(),
+        libc::EPERM => "EPERM".to_string(),
+        libc::EAGAIN | libc::EINPROGRESS | libc::ETIMEDOUT => "no answer".to_string(),
+        other => std::io::Error::from_raw_os_error(other).to_string(),
+    }
+}
+
+/// True where `connect()` did not wait: half a second is far below the first retransmission of a SYN and far above what
+/// a busy machine needs.
+pub fn at_once(opened: &Opened) -> bool {
+    opened.ms < 500.0
 }
