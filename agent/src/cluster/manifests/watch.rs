@@ -31,7 +31,7 @@ pub(super) fn run(mut reader: Reader, mut send: impl FnMut(Batch) -> bool, is_wa
     let mut last: Option<Batch> = None;
     while is_wanted() {
         let begin = Instant::now();
-        open.retain(|_, since| since.elapsed() < RESTLESS);
+        open.retain(|_, writing| writing.since.elapsed() < RESTLESS);
         let Look { scan, batch, again } = reader.look(begin, |file| open.contains_key(&file));
         // A folder that never rests must not cost a core.
         let pause = begin.elapsed() * 4;
@@ -56,8 +56,14 @@ pub(super) fn run(mut reader: Reader, mut send: impl FnMut(Batch) -> bool, is_wa
     }
 }
 
-/// Files that somebody has written to and not closed yet, by device and inode, since when.
-type Open = BTreeMap<(u64, u64), Instant>;
+/// Files that somebody has written to and not closed yet, by device and inode.
+type Open = BTreeMap<(u64, u64), Writing>;
+
+struct Writing {
+    since: Instant,
+    /// Its name when it was written to.
+    path: PathBuf,
+}
 
 fn says_more(batch: &Batch, last: Option<&Batch>) -> bool {
     let the_same = |last: &Batch| last.problems == batch.problems && last.findings == batch.findings;
@@ -156,15 +162,25 @@ impl Watches {
     fn is_change(&mut self, event: &notify::Result<Event>, open: &mut Open) -> bool {
         // An error may be an overflow of the queue: look.
         let Ok(event) = event else { return true };
-        let files = event.paths.iter().filter_map(|path| std::fs::metadata(path).ok());
-        let files = files.map(|metadata| (metadata.dev(), metadata.ino()));
+        let files = event.paths.iter().filter_map(|path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            Some(((metadata.dev(), metadata.ino()), path))
+        });
         match event.kind {
-            EventKind::Access(AccessKind::Close(AccessMode::Write)) => files.for_each(|file| _ = open.remove(&file)),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+                files.for_each(|(file, _)| _ = open.remove(&file));
+                // Who writes beside the place and renames has done both before this event is read: then the name that
+                // was closed leads to no file any more.
+                open.retain(|_, writing| !event.paths.contains(&writing.path));
+            }
             // Reading, ours included.
             EventKind::Access(_) => return false,
-            EventKind::Modify(ModifyKind::Data(_)) => {
-                files.for_each(|file| _ = open.entry(file).or_insert_with(Instant::now))
-            }
+            EventKind::Modify(ModifyKind::Data(_)) => files.for_each(|(file, path)| {
+                open.entry(file).or_insert_with(|| Writing {
+                    since: Instant::now(),
+                    path: path.clone(),
+                });
+            }),
             EventKind::Remove(_) => event.paths.iter().for_each(|path| self.forget(path)),
             _ => {}
         }
@@ -180,5 +196,34 @@ impl Watches {
         {
             let _ = watcher.unwatch(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{DataChange, EventAttributes};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_renamed_before_its_close_was_seen_is_closed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (partial, place) = (dir.path().join(".a.partial"), dir.path().join("a.yaml"));
+        let (mut watches, mut open) = (Watches::new(), Open::new());
+        let event = |kind, path: &Path| {
+            Ok(Event {
+                kind,
+                paths: vec![path.to_owned()],
+                attrs: EventAttributes::new(),
+            })
+        };
+        std::fs::write(&partial, "text").unwrap();
+        let written = EventKind::Modify(ModifyKind::Data(DataChange::Any));
+        assert!(watches.is_change(&event(written, &partial), &mut open));
+        assert_eq!(open.len(), 1);
+        std::fs::rename(&partial, &place).unwrap();
+        let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+        assert!(watches.is_change(&event(closed, &partial), &mut open));
+        assert!(open.is_empty());
     }
 }
