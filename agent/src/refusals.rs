@@ -1,7 +1,8 @@
 //! One line per refusal, with names, rate-limited without losing the count.
 //!
 //! Bias: the first refusal of its kind is logged at once; repeats within [`QUIET`] are counted and told with the next
-//! line of that kind. The table of kinds is bounded: what does not fit is counted together. Owned by the app's task.
+//! line of that kind. The table of kinds is bounded, and so is each source's share of it, because a pod can make up paths
+//! and ports without end: what does not fit is counted together. Owned by the app's task.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -17,6 +18,8 @@ use weir_core::snapshot::{PodInfo, Snapshot};
 const QUIET: Duration = Duration::from_secs(10);
 /// Kinds that are told apart.
 const KINDS: usize = 4096;
+/// Kinds of one source that are told apart, so that it can't hide the refusals of others.
+const KINDS_OF_SOURCE: usize = 64;
 
 /// A refusal with everything that is known of it.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +70,8 @@ struct Seen {
 #[derive(Debug, Default)]
 pub struct RefusalLog {
     seen: HashMap<Kind, Seen>,
+    /// How many of them each source has.
+    sources: HashMap<String, usize>,
     /// Refusals of kinds that did not fit, since the last [`RefusalLog::flush`].
     other: u64,
     total: u64,
@@ -101,10 +106,12 @@ impl RefusalLog {
             seen.last = line;
             return;
         }
-        if self.seen.len() >= KINDS {
+        let of_source = self.sources.get(&kind.source).copied().unwrap_or_default();
+        if self.seen.len() >= KINDS || of_source >= KINDS_OF_SOURCE {
             self.other += line.count;
             return;
         }
+        self.sources.insert(kind.source.clone(), of_source + 1);
         self.lines += 1;
         write(&line, line.count);
         self.seen.insert(
@@ -119,12 +126,16 @@ impl RefusalLog {
 
     /// Writes what was held back for long enough, and forgets kinds that have been quiet. To be called every second or so.
     pub fn flush(&mut self, now: Instant) {
-        let lines = &mut self.lines;
-        self.seen.retain(|_, seen| {
+        let (lines, sources) = (&mut self.lines, &mut self.sources);
+        self.seen.retain(|kind, seen| {
             if now.duration_since(seen.logged) < QUIET {
                 return true;
             }
             if seen.held == 0 {
+                match sources.get_mut(&kind.source) {
+                    Some(kinds) if *kinds > 1 => *kinds -= 1,
+                    _ => drop(sources.remove(&kind.source)),
+                }
                 return false;
             }
             *lines += 1;
@@ -237,6 +248,23 @@ mod tests {
         assert_eq!(log.counts(), (101, 3), "the 99 that were held make one line");
         log.flush(start + QUIET + QUIET);
         assert!(log.seen.is_empty(), "quiet kinds are forgotten");
+        assert!(log.sources.is_empty());
+    }
+
+    #[test]
+    fn a_source_does_not_use_up_the_kinds_of_others() {
+        let (mut log, start) = (RefusalLog::default(), Instant::now());
+        for port in 0..2 * KINDS as u16 {
+            let scan = Line { port, ..line("thief") };
+            log.add(scan, start);
+        }
+        assert_eq!(log.counts(), (2 * KINDS as u64, KINDS_OF_SOURCE as u64));
+        log.add(line("buyer"), start);
+        assert_eq!(
+            log.counts().1,
+            KINDS_OF_SOURCE as u64 + 1,
+            "the buyer's has a line of its own"
+        );
     }
 
     #[test]

@@ -27,7 +27,7 @@ use weir_abi::{
 
 use crate::{
     emit,
-    maps::{ORIGINS, PEERS, PODS, count, sockets},
+    maps::{ORIGINS, OriginWords, PEERS, PODS, count, sockets},
     verdict::{self, Verdict},
 };
 
@@ -157,7 +157,7 @@ fn note(cookie: u64, segment: &Segment, mark: SocketMark) {
     let key = segment.dst_port | if segment.dst.is_v4() { 0 } else { ORIGIN_V6 };
     // SAFETY: the inner map is only used through helpers.
     let noted = match unsafe { ORIGINS.get(&cookie) } {
-        Some(origins) => origins.insert(key, mark, 0).is_ok(),
+        Some(origins) => origins.insert(key, words(mark), 0).is_ok(),
         None => false,
     };
     count(if noted {
@@ -165,6 +165,13 @@ fn note(cookie: u64, segment: &Segment, mark: SocketMark) {
     } else {
         Counter::SynNoOrigin
     });
+}
+
+/// The mark as the inner maps hold it.
+#[inline(always)]
+fn words(mark: SocketMark) -> OriginWords {
+    // SAFETY: both are of the same size, and all of it is `u32` without padding.
+    unsafe { core::mem::transmute::<SocketMark, OriginWords>(mark) }
 }
 
 /// The mark of the socket that gets the packet, null where it has none.

@@ -41,7 +41,14 @@ pub static SOCKETS: SkStorage<SocketMark> = SkStorage::new();
 
 /// The inner map of [`ORIGINS`]: client port → what the application asked for. Written by `arrive`, taken out by the
 /// agent when it accepts.
-pub type Origins = HashMap<u32, SocketMark, 16384, GROW>;
+///
+/// A value is the words of a [`SocketMark`], and not the struct itself: 6.1 takes an inner map only if it has the
+/// template's `timer_off`, which is "no timer in this struct" where BTF says struct, and "no struct" for the maps that
+/// the agent makes without BTF.
+pub type Origins = HashMap<u32, OriginWords, 16384, GROW>;
+
+/// A [`SocketMark`] as words.
+pub type OriginWords = [u32; size_of::<SocketMark>() / size_of::<u32>()];
 
 /// Network-namespace cookie → captured connections of that pod that the engine has not accepted yet. One map a pod,
 /// so that a pod can only fill its own.
