@@ -46,6 +46,7 @@ fn write_script(stage: &Stage) -> Result<PathBuf> {
          shift\n\
          [ $# -gt 0 ] || set -- \"${{SHELL:-sh}}\"\n\
          if [ \"$pod\" = node ]; then group={}; else group={}/$pod; fi\n\
+         [ -d \"$group\" ] || {{ echo \"$0: there is no pod $pod\" >&2; exit 2; }}\n\
          echo $$ > \"$group/cgroup.procs\"\n\
          exec ip netns exec {}-\"$pod\" \"$@\"\n",
         names.join("|"),
@@ -108,13 +109,17 @@ fn show(stage: &Stage, log: &str) {
     for refusal in refusals(log) {
         let request = [refusal.method, refusal.path].join(" ");
         stage.screen.line(&format!(
-            "  {} → {}:{} {}by {}, {} times: {}",
+            "  {} → {}:{} {}by {}{}: {}",
             refusal.source_pod,
             refusal.destination_pod,
             refusal.port,
             if request == " " { String::new() } else { request + " " },
             refusal.by,
-            refusal.count,
+            if refusal.count > 1 {
+                format!(", {} times", refusal.count)
+            } else {
+                String::new()
+            },
             refusal.missing
         ));
     }

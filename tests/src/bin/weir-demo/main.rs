@@ -65,14 +65,18 @@ fn main() -> ExitCode {
 /// Plays it; true if everything was as expected. The playground is gone when this returns.
 fn run(args: &Args, screen: &Screen) -> Result<bool> {
     let start = Instant::now();
-    preflight()?;
     stop::listen()?;
+    preflight()?;
+    stop::check()?;
     let shop = Playground::make(screen)?;
     let mut stage = Stage::open(&shop, screen)?;
     let result = acts::play(&mut stage);
+    stop::check()?;
     let same = stage.table.show(screen);
-    if let (Err(error), None) = (&result, stop::signal()) {
+    if result.is_err() || !same {
         screen.line(&format!("The agent's log ends so:\n{}", stage.log_tail()));
+    }
+    if let Err(error) = &result {
         screen.bad(&format!("not played to its end: {error:#}"));
     }
     result?;
