@@ -1,6 +1,6 @@
 //! One line per refusal, with names, rate-limited without losing the count.
 //!
-//! Bias: the first refusal of its kind is logged at once; repeats within [`QUIET`] are counted and told with the next
+//! Bias: the first refusal of its kind is logged at once; repeats within `QUIET` are counted and told with the next
 //! line of that kind. The table of kinds is bounded, and so is each source's share of it, because a pod can make up paths
 //! and ports without end: what does not fit is counted together. Owned by the app's task.
 

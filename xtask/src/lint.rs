@@ -4,43 +4,52 @@
 //! that is Debian's own clippy (`rust-web-clippy`) with Debian's rustc, or nightly's with nightly. rustup's stable clippy
 //! with Debian's BPF `core` was tried: it refuses the library of another compiler version (E0514).
 
-use anyhow::{Context, Result};
+use anyhow::{Result, bail};
 
 use crate::paths;
 use crate::run::Run;
 use crate::setup;
 
-/// All checks; stops at the first that fails.
+/// All checks. One that fails does not keep the next from running.
 pub fn run() -> Result<()> {
     let root = paths::root();
     let cargo = || Run::cargo().dir(&root);
-
-    step("rustfmt");
-    let hint = "run `cargo fmt` (and in ebpf/ too)";
-    cargo().args(["fmt", "--all", "--check"]).show().context(hint)?;
-    cargo()
-        .args(["fmt", "--check", "--manifest-path"])
-        .arg(paths::ebpf_manifest())
-        .show()
-        .context(hint)?;
-
-    step("clippy, workspace");
-    cargo()
-        .args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
-        .show()?;
-
-    step("clippy, eBPF programs");
-    let toolchain = setup::build()?;
-    toolchain.install_clippy()?;
-    toolchain.cargo("clippy").args(["--", "-D", "warnings"]).show()?;
-
-    step("documentation");
-    cargo()
-        .args(["doc", "--workspace", "--no-deps"])
-        .env("RUSTDOCFLAGS", "-D warnings")
-        .show()
-}
-
-fn step(name: &str) {
-    eprintln!("lint: {name}");
+    let mut failed = Vec::new();
+    let mut step = |name: &'static str, check: &dyn Fn() -> Result<()>| {
+        eprintln!("lint: {name}");
+        if let Err(error) = check() {
+            eprintln!("lint: {name}: {error:#}");
+            failed.push(name);
+        }
+    };
+    step("rustfmt, workspace", &|| {
+        cargo().args(["fmt", "--all", "--check"]).show()
+    });
+    step("rustfmt, eBPF programs", &|| {
+        cargo()
+            .args(["fmt", "--check", "--manifest-path"])
+            .arg(paths::ebpf_manifest())
+            .show()
+    });
+    step("clippy, workspace", &|| {
+        cargo()
+            .args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])
+            .show()
+    });
+    step("clippy, eBPF programs", &|| {
+        let toolchain = setup::build()?;
+        toolchain.install_clippy()?;
+        toolchain.cargo("clippy").args(["--", "-D", "warnings"]).show()
+    });
+    step("documentation", &|| {
+        cargo()
+            .args(["doc", "--workspace", "--no-deps"])
+            .env("RUSTDOCFLAGS", "-D warnings")
+            .show()
+    });
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        bail!("not clean: {}", failed.join("; "))
+    }
 }

@@ -7,7 +7,7 @@
 //! Nothing here owns a buffer: heads borrow from the caller's, and a [`Body`] is a few words of state, owned by the
 //! caller. A caller reads into a buffer of its own, and:
 //!
-//! 1. [`parse_request`]: `None` asks for more bytes; a [`HeadError`] is answered with [`refusal`] and a close.
+//! 1. [`parse_request`]: `None` asks for more bytes; a [`HeadError`] is answered with [`refusal()`] and a close.
 //! 2. Policy sees the head ([`RequestHead`] is a [`crate::matcher::RequestView`]).
 //! 3. [`write_request`] into the upstream's output; then [`RequestHead::head_len`] bytes of the input are done with.
 //! 4. [`Body::new`] of the head's framing, and [`Body::advance`] over the bytes that follow until it says `done`. The

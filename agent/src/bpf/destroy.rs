@@ -37,7 +37,7 @@ pub struct Socket {
     pub local: SocketAddr,
     /// Its peer's.
     pub remote: SocketAddr,
-    /// The connection came in, see [`came_in`].
+    /// The connection came in, see `came_in`.
     pub inbound: bool,
 }
 
