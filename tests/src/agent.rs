@@ -72,6 +72,14 @@ impl Agent {
             .append(true)
             .open(&self.log)
             .context("opening the agent's log")?;
+        let mut command = self.command()?;
+        command.stdout(log.try_clone().context("dup")?).stderr(log);
+        self.child = Some(command.spawn().context("starting the agent")?);
+        Ok(())
+    }
+
+    /// The command that starts it, for those who want to see its output and its end.
+    pub fn command(&self) -> Result<Command> {
         let mut command = self.world.node_command(&exec::weir()?)?;
         command
             .arg("agent")
@@ -82,13 +90,9 @@ impl Agent {
             .arg("--cgroup")
             .arg(self.world.pods_cgroup())
             .arg("--bpffs")
-            .arg(self.world.bpffs());
-        command
-            .args(&self.args)
-            .stdout(log.try_clone().context("dup")?)
-            .stderr(log);
-        self.child = Some(command.spawn().context("starting the agent")?);
-        Ok(())
+            .arg(self.world.bpffs())
+            .args(&self.args);
+        Ok(command)
     }
 
     /// Process id, while it runs.

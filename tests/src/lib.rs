@@ -16,6 +16,7 @@ pub mod mesh;
 pub mod metrics;
 pub mod netns;
 pub mod pattern;
+pub mod pins;
 pub mod protocol;
 pub mod server;
 pub mod session;

@@ -37,6 +37,7 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &[String]) -> Result<()> {
+    raise_file_limit();
     match args {
         [mode, name, listeners @ ..] if mode == "serve" => serve::run(name, listeners),
         [mode] if mode == "session" => session::run(),
@@ -44,6 +45,22 @@ fn run(args: &[String]) -> Result<()> {
         [mode, pid] if mode == "janitor" => weir_tests::world::janitor::run(pid),
         [mode] if mode == "hold" => hold(),
         _ => bail!("unknown command\n{USAGE}"),
+    }
+}
+
+/// Thousands of connections need more descriptors than the 1024 that a login shell usually gives. Where the limit can't
+/// be raised, the connection that finds no descriptor says so.
+fn raise_file_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` lives until the calls return.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
     }
 }
 
