@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
@@ -91,6 +91,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let manifests = Manifests::open(&config.manifests)
         .with_context(|| format!("can't read the folder of manifests {}", config.manifests.display()))?;
 
+    // Before anything is pinned: the programs are attached with the first plan only.
+    let cgroup = config.cgroup.display();
+    match bpf::mount::is_cgroup2(&config.cgroup) {
+        Ok(true) => {}
+        Ok(false) => bail!("{cgroup} is not in a cgroup v2 file system, name one with --cgroup"),
+        Err(error) => return Err(error).with_context(|| format!("can't use {cgroup} as the pods' cgroup")),
+    }
     let mut programs = bpf::load(&bpf::Options {
         bpffs: config.bpffs.clone(),
         sizes: config.sizes,

@@ -5,6 +5,7 @@
 //! to the new programs, then removed: at no moment is a hook without tables.
 
 use std::collections::BTreeMap;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -108,6 +109,8 @@ pub enum LoadError {
     NoObject,
     #[error("can't prepare {path} for pinned maps, maybe bpffs can't be mounted here: {error}")]
     Bpffs { path: PathBuf, error: io::Error },
+    #[error("another agent uses {path}: end it first, or give each agent a folder of its own with --bpffs")]
+    Busy { path: PathBuf },
     #[error("the kernel refused the eBPF object, `weir check` says what it lacks: {0}")]
     Object(#[from] EbpfError),
     #[error("the kernel refused program {name}, `weir check` says what it lacks: {error}")]
@@ -126,6 +129,8 @@ pub enum LoadError {
 pub struct Programs {
     pub(super) ebpf: Ebpf,
     pub(super) bpffs: PathBuf,
+    /// Says to other agents that the folder is taken; the kernel lets go of it however the process ends.
+    _lock: File,
     /// Maps that were set aside, removed by [`Programs::settle`].
     old_maps: Option<PathBuf>,
     /// Whether the pinned tables of an earlier agent were taken over.
@@ -152,6 +157,16 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
         error,
     };
     prepare(&options.bpffs).map_err(bpffs)?;
+    let lock = File::open(&options.bpffs).map_err(bpffs)?;
+    match lock.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            return Err(LoadError::Busy {
+                path: options.bpffs.clone(),
+            });
+        }
+        Err(TryLockError::Error(error)) => return Err(bpffs(error)),
+    }
     let meta = Meta {
         abi_version: ABI_VERSION,
         reserved: 0,
@@ -187,6 +202,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
     Ok(Programs {
         ebpf,
         bpffs: options.bpffs.clone(),
+        _lock: lock,
         old_maps,
         inherited,
     })

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// `statfs` type of bpffs (`linux/magic.h`).
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
+/// `statfs` type of cgroup v2.
+const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
 
 /// The first mount of cgroup v2.
 pub fn cgroup2() -> io::Result<Option<PathBuf>> {
@@ -24,6 +26,15 @@ fn find_mount(mountinfo: &str, fs_type: &str) -> Option<PathBuf> {
 
 /// Whether a path lies in a bpffs.
 pub fn is_bpffs(path: &Path) -> io::Result<bool> {
+    Ok(fs_type(path)? == BPF_FS_MAGIC)
+}
+
+/// Whether a path is a cgroup v2 folder.
+pub fn is_cgroup2(path: &Path) -> io::Result<bool> {
+    Ok(fs_type(path)? == CGROUP2_SUPER_MAGIC)
+}
+
+fn fs_type(path: &Path) -> io::Result<i64> {
     let text = CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)?;
     // SAFETY: an all-zero statfs is valid; the path and the result live until the call returns.
     let info = unsafe {
@@ -33,7 +44,7 @@ pub fn is_bpffs(path: &Path) -> io::Result<bool> {
         }
         info
     };
-    Ok(info.f_type as i64 == BPF_FS_MAGIC)
+    Ok(info.f_type as i64)
 }
 
 /// Mounts bpffs on an existing folder.
