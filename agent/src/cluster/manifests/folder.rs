@@ -113,22 +113,20 @@ impl Folder {
                     let place = place(it.number, it.line);
                     let outcomes = convert_all(&it.value);
                     for outcome in &outcomes {
-                        if let Ok(Converted::Ignored { api_version, kind }) = outcome {
-                            debug!(%place, %api_version, %kind, "ignoring an object of another kind");
+                        match outcome {
+                            Ok(Converted::Ignored { api_version, kind }) => {
+                                debug!(%place, %api_version, %kind, "ignoring an object of another kind");
+                            }
+                            // Nobody can say which object this was: the rest of the file may lack it.
+                            Err(error) if error.finding().is_none() => {
+                                broken.push(problem(place.clone(), it.number, error));
+                            }
+                            _ => {}
                         }
                     }
                     documents.push(Document { place, outcomes });
                 }
-                Err(it) => {
-                    let message = format!(
-                        "document {}: {}; until that is mended, nothing new is taken from the file",
-                        it.number, it.message
-                    );
-                    broken.push(FileProblem {
-                        place: place(it.number, it.line),
-                        message,
-                    });
-                }
+                Err(it) => broken.push(problem(place(it.number, it.line), it.number, &it.message)),
             }
         }
         let file = self.files.entry(path.to_owned()).or_default();
@@ -206,6 +204,12 @@ impl Folder {
     }
 }
 
+/// A document that keeps its whole file from being taken.
+fn problem(place: Place, number: usize, reason: &dyn fmt::Display) -> FileProblem {
+    let message = format!("document {number}: {reason}; until that is mended, nothing new is taken from the file");
+    FileProblem { place, message }
+}
+
 impl Document {
     fn judge<'a>(
         &'a self,
@@ -232,16 +236,11 @@ impl Document {
                 }));
             }
             Ok(Converted::Ignored { .. }) => {}
-            Err(error) => match error.finding() {
-                Some(finding) => batch.findings.push(FileFinding {
-                    place: place(),
-                    finding,
-                }),
-                None => batch.problems.push(FileProblem {
-                    place: place(),
-                    message: error.to_string(),
-                }),
-            },
+            // What has no name has kept its file from being taken.
+            Err(error) => batch.findings.extend(error.finding().map(|finding| FileFinding {
+                place: place(),
+                finding,
+            })),
         }
     }
 }

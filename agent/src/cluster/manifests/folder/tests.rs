@@ -179,9 +179,17 @@ fn kinds_that_are_not_ours_are_passed_over() {
 
 #[test]
 fn what_is_no_object_at_all_is_a_problem_of_the_file() {
-    let batch = put(&mut Folder::default(), "x.yaml", "just: data\n");
+    let mut folder = Folder::default();
+    let whole = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: a}\n";
+    put(&mut folder, "x.yaml", whole);
+    // Half-written: the last document has no kind yet, so nobody can say which object would be missing.
+    let batch = put(&mut folder, "x.yaml", "apiVersion: v1\n");
     assert_eq!(
         problems(&batch),
-        ["x.yaml:1: manifest kind: is missing (every manifest begins with apiVersion and kind)"]
+        [
+            "x.yaml:1: document 1: manifest kind: is missing (every manifest begins with apiVersion and kind); \
+          until that is mended, nothing new is taken from the file"
+        ]
     );
+    assert_eq!(batch.changes, [], "the last good objects stay");
 }
