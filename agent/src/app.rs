@@ -186,7 +186,7 @@ struct App {
     generation: u64,
     /// The last plan, and whether part of it is missing in the kernel or the engine.
     in_force: Option<(Arc<Plan>, bool)>,
-    /// Files could not be read since the start: what they would enrol is not known, so nothing is given up.
+    /// Something could not be read since the start: what it would enrol is not known, so nothing is given up.
     holding: bool,
     log: RefusalLog,
 }
@@ -245,7 +245,7 @@ impl App {
             changed |= self.index.apply(change.clone());
         }
         changed |= self.attachments.update(&mut self.index, &self.settings.node);
-        if self.holding && batch.problems.is_empty() {
+        if self.holding && !batch.incomplete {
             self.holding = false;
             changed = true;
         }

@@ -22,8 +22,11 @@ impl Kernel for Origins {
         Origins::mark_upstream(self, socket, shown)
     }
 
+    fn mark_listener(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        Origins::mark_listener(self, socket)
+    }
+
     fn add_listener(&self, key: ListenerKey, listener: BorrowedFd<'_>) -> io::Result<()> {
-        self.mark_listener(listener)?;
         match key.direction {
             Direction::Inbound => self.steer_to(key.cookie, key.v6, listener),
             Direction::Outbound => Ok(()),

@@ -39,7 +39,7 @@ const ACK: u32 = 0x10;
 const EXTENSIONS: usize = 6;
 
 /// 1 where the kernel has the cookie of a packet's network namespace (6.16 and later), set by the loader. Elsewhere the
-/// pod is known by the packet's destination.
+/// pod is only known by the packet's destination.
 #[unsafe(no_mangle)]
 static HAS_PACKET_COOKIE: u32 = 0;
 
@@ -72,19 +72,19 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
     if parsed == Parsed::NotTcp {
         return PASS;
     }
-    // SAFETY: entries are integers; one that is replaced meanwhile reads as old or new.
-    let (cookie, server) = if unsafe { read_volatile(&HAS_PACKET_COOKIE) } != 0 {
+    let (mut cookie, mut server) = (0u64, 0u64);
+    // SAFETY: set by the loader and never changed.
+    if unsafe { read_volatile(&HAS_PACKET_COOKIE) } != 0 {
         // SAFETY: the context is a valid argument of the helper.
-        let cookie = unsafe { bpf_get_netns_cookie(skb.cast()) };
-        // SAFETY: as above.
-        let Some(pod) = (unsafe { PODS.get(cookie) }) else {
-            return PASS;
-        };
-        (cookie, pod.identity)
-    } else {
-        if parsed == Parsed::Unreadable {
-            return DROP;
+        let namespace = unsafe { bpf_get_netns_cookie(skb.cast()) };
+        // SAFETY: entries are integers; one that is replaced meanwhile reads as old or new.
+        if let Some(pod) = unsafe { PODS.get(namespace) } {
+            (cookie, server) = (namespace, pod.identity);
         }
+    }
+    if cookie == 0 {
+        // By its address: where there is no cookie, and for a namespace that has a pod's address and that the agent has
+        // not seen yet, as when a pod's namespace was made anew.
         // SAFETY: as above.
         let Some(pod) = (unsafe { PEERS.get(segment.dst) }) else {
             return PASS;
@@ -92,8 +92,8 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
         if pod.cookie == 0 || pod.flags & PEER_ENFORCED == 0 {
             return PASS;
         }
-        (pod.cookie, pod.identity)
-    };
+        (cookie, server) = (pod.cookie, pod.identity);
+    }
     if parsed == Parsed::Unreadable {
         return DROP;
     }

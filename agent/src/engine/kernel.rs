@@ -48,6 +48,13 @@ pub trait Kernel: Send + Sync + 'static {
     /// The mark can't be set; the socket must not connect then.
     fn mark_upstream(&self, socket: BorrowedFd<'_>, shown: Option<SocketAddr>) -> io::Result<()>;
 
+    /// Marks a socket that is about to listen as the engine's own: from its first moment it may get what only the engine
+    /// may have.
+    ///
+    /// # Errors
+    /// The mark can't be set; the socket must not listen then.
+    fn mark_listener(&self, socket: BorrowedFd<'_>) -> io::Result<()>;
+
     /// Makes a listener known to the programs. The entry goes when the listener is closed.
     ///
     /// # Errors

@@ -87,6 +87,13 @@ fn listen(core: &Core, spec: &PodSpec, ip: IpAddr, direction: Direction) -> Resu
             });
         }
     }
+    let refused = |source| PodError::Register {
+        pod: spec.pod.clone(),
+        address,
+        source,
+    };
+    // Before it listens, because it then joins the group of sockets that connections are spread over.
+    core.kernel().mark_listener(socket.as_fd()).map_err(refused)?;
     let listener = socket.listen(BACKLOG).map_err(failed)?;
     let key = ListenerKey {
         cookie: spec.cookie,
@@ -94,13 +101,7 @@ fn listen(core: &Core, spec: &PodSpec, ip: IpAddr, direction: Direction) -> Resu
         direction,
         core: core.index(),
     };
-    core.kernel()
-        .add_listener(key, listener.as_fd())
-        .map_err(|source| PodError::Register {
-            pod: spec.pod.clone(),
-            address,
-            source,
-        })?;
+    core.kernel().add_listener(key, listener.as_fd()).map_err(refused)?;
     Ok(listener)
 }
 
@@ -113,8 +114,10 @@ fn bound(address: SocketAddr) -> io::Result<TcpSocket> {
     // The app must be able to bind its port again while connections that we accepted there are still open.
     socket.set_reuseaddr(true)?;
     socket.set_reuseport(true)?;
-    // Both are inherited by what is accepted.
+    // What follows is inherited by what is accepted.
     socket.set_nodelay(true)?;
+    // A client that vanished without a word must not keep its seat for ever.
+    socket.set_keepalive(true)?;
     linger::abortive(&socket)?;
     socket.bind(address)?;
     Ok(socket)

@@ -62,6 +62,10 @@ impl Kernel for Table {
         Ok(())
     }
 
+    fn mark_listener(&self, _: BorrowedFd<'_>) -> io::Result<()> {
+        Ok(())
+    }
+
     fn add_listener(&self, key: ListenerKey, _: BorrowedFd<'_>) -> io::Result<()> {
         if *self.refuse_listeners_of.lock().unwrap() == Some(key.cookie) {
             return Err(io::Error::from_raw_os_error(libc_e2big()));

@@ -252,7 +252,7 @@ pub const ROLE_UPSTREAM: u32 = 3;
 pub const ROLE_LISTENER: u32 = 4;
 
 /// Key of the maps inside `ORIGINS` (outer key: network-namespace cookie): the client's port, host order, with
-/// [`ORIGIN_V6`] set for IPv6. There are 2^17 of them, so that an entry left behind is overwritten, never in the way.
+/// [`ORIGIN_V6`] set for IPv6. An entry that was left behind is overwritten when its port is used again.
 pub const ORIGIN_V6: u32 = 1 << 16;
 
 /// Key of `LISTENERS`, the socket hash that `sk_lookup` steers to.

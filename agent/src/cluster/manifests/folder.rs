@@ -4,7 +4,7 @@
 //! stay in force. An object that occurs twice counts where it comes first, by path, then by document. The outcome
 //! depends on the files alone, except for what broken files keep.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,7 @@ use tracing::debug;
 use weir_core::convert::{ConvertError, Converted, convert_all};
 use weir_core::finding::Finding;
 use weir_core::index::Change;
-use weir_core::model::{Object, ObjectRef};
+use weir_core::model::{Kind, Object, ObjectRef};
 
 use super::document;
 
@@ -73,6 +73,8 @@ pub struct Batch {
     pub problems: Vec<FileProblem>,
     /// Everything that is wrong with single objects, rejected ones among them, not only what is new.
     pub findings: Vec<FileFinding>,
+    /// A file, a Namespace or a Pod can't be read and has no last good form: who takes part is not fully known.
+    pub incomplete: bool,
 }
 
 /// The files as they were last read.
@@ -90,6 +92,8 @@ struct File {
     documents: Vec<Document>,
     /// What is wrong with the present text.
     broken: Vec<FileProblem>,
+    /// There was a text without a broken document.
+    was_good: bool,
 }
 
 #[derive(Debug)]
@@ -132,6 +136,7 @@ impl Folder {
         let file = self.files.entry(path.to_owned()).or_default();
         if broken.is_empty() {
             file.documents = documents;
+            file.was_good = true;
         }
         file.broken = broken;
     }
@@ -156,15 +161,25 @@ impl Folder {
     pub fn settle(&mut self) -> Batch {
         let mut batch = Batch::default();
         let mut winners: BTreeMap<ObjectRef, (&Object, &Place)> = BTreeMap::new();
+        let mut rejected: BTreeSet<&ObjectRef> = BTreeSet::new();
         for file in self.files.values() {
+            batch.incomplete |= !file.was_good;
             batch.problems.extend(file.broken.iter().cloned());
             for document in &file.documents {
                 for outcome in &document.outcomes {
                     document.judge(outcome, &mut winners, &mut batch);
+                    rejected.extend(outcome.as_ref().err().and_then(|error| error.object.as_deref()));
                 }
             }
         }
-        let gone = self.in_force.keys().filter(|object| !winners.contains_key(object));
+        // What decides who takes part keeps its last good form when a new one is rejected: taking it away would open
+        // what it closed. Any other object that is rejected is gone, which only narrows.
+        rejected.retain(|object| matches!(object.kind, Kind::Namespace | Kind::Pod) && !winners.contains_key(object));
+        batch.incomplete |= rejected.iter().any(|object| !self.in_force.contains_key(object));
+        let gone = self
+            .in_force
+            .keys()
+            .filter(|object| !winners.contains_key(object) && !rejected.contains(object));
         let mut changes: Vec<_> = gone.cloned().map(Change::Remove).collect();
         for (name, (object, _)) in &winners {
             if self.in_force.get(name) != Some(object) {

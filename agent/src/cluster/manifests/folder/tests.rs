@@ -193,3 +193,40 @@ fn what_is_no_object_at_all_is_a_problem_of_the_file() {
     );
     assert_eq!(batch.changes, [], "the last good objects stay");
 }
+
+#[test]
+fn a_namespace_that_is_rejected_keeps_its_last_good_form_and_a_rule_does_not() {
+    let namespace = "apiVersion: v1\nkind: Namespace\nmetadata: {name: shop, labels: {weir.dev/mode: enforce}}\n";
+    let mut folder = Folder::default();
+    put(&mut folder, "x.yaml", &(namespace.to_owned() + "---\n" + &route("80")));
+    let broken = namespace.replace("v1", "v2") + "---\n" + &route("eighty");
+    let batch = put(&mut folder, "x.yaml", &broken);
+    assert_eq!(changes(&batch), ["-TCPRoute default/r"]);
+    assert_eq!(batch.findings.len(), 2);
+    assert!(!batch.incomplete, "there is a last good form");
+    // Taken out of the file, it is gone.
+    assert_eq!(
+        changes(&put(&mut folder, "x.yaml", &account("a"))),
+        ["-Namespace shop", "+ServiceAccount shop/a"]
+    );
+}
+
+#[test]
+fn what_was_never_good_is_said() {
+    let mut folder = Folder::default();
+    assert!(
+        put(
+            &mut folder,
+            "x.yaml",
+            "apiVersion: v2\nkind: Pod\nmetadata: {name: p}\n"
+        )
+        .incomplete
+    );
+    assert!(!put(&mut folder, "x.yaml", &account("a")).incomplete);
+    assert!(put(&mut folder, "y.yaml", "a: [").incomplete);
+    assert!(!put(&mut folder, "y.yaml", "").incomplete);
+    assert!(
+        !put(&mut folder, "y.yaml", "a: [").incomplete,
+        "its last good form has no objects"
+    );
+}
