@@ -291,7 +291,14 @@ fn closed(thief: &mut Session, store: &Pod) -> Result<()> {
 
 /// Waits until the agent says by `/plan`, metrics and log that this map is full; it holds `entries` then.
 fn full(agent: &Agent, mesh: &Mesh, map: &str, entries: usize) -> Result<()> {
-    let line = agent.wait_log(&["ERROR", &format!("map {map}"), "full"])?;
+    let setting = match map {
+        "PODS" => "--max-pods",
+        "PEERS" => "--max-peers",
+        "POLICY" => "--max-policy-entries",
+        "SERVICES" => "--max-services",
+        _ => "--max-endpoints",
+    };
+    let line = agent.wait_log(&["ERROR", &format!("map {map}"), "full", setting])?;
     eventually(&format!("{map} is said to be full"), || {
         let problems = agent.plan()?["problems"].to_string();
         Ok(problems.contains(&format!("map {map}")) && problems.contains("full"))

@@ -22,7 +22,7 @@ const ORIGINS_ENTRIES: u32 = 16_384;
 
 /// An entry could not be written or removed.
 #[derive(Debug, Error)]
-#[error("can't change map {map}{}: {error}", if *.full { ", it is full: raise its size with --max-entries" } else { "" })]
+#[error("can't change map {map}{}: {error}", hint(.map, *.full))]
 pub struct ApplyError {
     /// Name of the map.
     pub map: &'static str,
@@ -127,6 +127,20 @@ impl Tables {
             origins.remove_pod(cookie);
         }
     }
+}
+
+/// What to do about a map that is full.
+fn hint(map: &str, full: bool) -> String {
+    let setting = match map {
+        _ if !full => return String::new(),
+        "PEERS" => "--max-peers",
+        "POLICY" => "--max-policy-entries",
+        "SERVICES" => "--max-services",
+        "SLOTS" => "--max-endpoints",
+        // ORIGINS, BUDGETS and LISTENERS are made as large as PODS wants them.
+        _ => "--max-pods",
+    };
+    format!(", it is full: raise its size with {setting}")
 }
 
 fn apply_error(map: &'static str, error: MapError) -> ApplyError {
