@@ -52,6 +52,7 @@ pub struct Line {
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Kind {
+    by: &'static str,
     source: String,
     destination: String,
     port: u16,
@@ -88,6 +89,7 @@ impl RefusalLog {
     pub fn add(&mut self, line: Line, now: Instant) {
         self.total += line.count;
         let kind = Kind {
+            by: line.by,
             source: if line.source_pod.is_empty() {
                 text(line.source)
             } else {

@@ -82,6 +82,8 @@ pub struct Routing {
     pub split: Option<String>,
     /// Backends; none left is a 503, for TCP a refusal.
     pub shares: Vec<Share>,
+    /// The engine picks the backend, whatever the verdict is; else the kernel does.
+    pub by_engine: bool,
 }
 
 /// A backend's part.
@@ -234,5 +236,6 @@ pub fn route(root: &Root, request: Option<&Probe>) -> Routing {
         port: root.port,
         split: chosen.and_then(|route| route.split.as_ref()).map(ToString::to_string),
         shares: backends.iter().map(share).collect(),
+        by_engine: root.engine_picks(),
     }
 }

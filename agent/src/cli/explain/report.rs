@@ -38,8 +38,9 @@ impl fmt::Display for Report {
         for routing in &self.routing {
             show_routing(routing, f)?;
         }
+        let by_engine = self.routing.iter().any(|routing| routing.by_engine);
         for answer in &self.answers {
-            show_answer(answer, f)?;
+            show_answer(answer, by_engine, f)?;
         }
         if self.answers.is_empty() && self.allowed {
             writeln!(f, "allowed: the endpoints are outside of the mesh")?;
@@ -76,7 +77,7 @@ fn show_routing(routing: &Routing, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn show_answer(answer: &Explanation, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn show_answer(answer: &Explanation, by_engine: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let word = if answer.allowed { "allowed" } else { "refused" };
     let Explanation {
         source,
@@ -98,6 +99,7 @@ fn show_answer(answer: &Explanation, f: &mut fmt::Formatter<'_>) -> fmt::Result 
         writeln!(f, "  {missing}")?;
     }
     match answer.verdict {
+        Some(_) if by_engine => writeln!(f, "  the engine picks the backend and judges there")?,
         Some(Verdict::Allow) => writeln!(f, "  decided in the kernel, the engine never sees it")?,
         Some(Verdict::L7) => writeln!(f, "  the engine judges each request")?,
         Some(Verdict::Deny) => writeln!(f, "  decided in the kernel when the client connects")?,
