@@ -140,7 +140,10 @@ fn what_is_not_there_can_not_be_explained() {
 #[test]
 fn a_split_of_the_engine_is_not_said_to_be_decided_in_the_kernel() {
     let split = said(&["shop/thief", "shop/store:80", "GET", "/books"]);
-    assert!(split.contains("the engine picks the backend and judges there"), "{split}");
+    assert!(
+        split.contains("the engine picks the backend and judges there"),
+        "{split}"
+    );
     assert!(!split.contains("decided in the kernel"), "{split}");
     let pod = said(&["shop/thief", "shop/store-1:8080", "GET", "/books"]);
     assert!(pod.contains("decided in the kernel when the client connects"), "{pod}");
