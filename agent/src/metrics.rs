@@ -173,7 +173,7 @@ impl Collector for Source {
         gauge(
             &mut encoder,
             "manifest_problems",
-            "Files that can't be read as they are",
+            "Documents that can't be read as they are",
             app.file_problems,
         )?;
         counter(

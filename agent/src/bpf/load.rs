@@ -9,6 +9,7 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use aya::maps::{Array, MapData};
 use aya::programs::{CgroupSkb, CgroupSockAddr, Program, ProgramError, ProgramType, SkLookup};
@@ -40,6 +41,9 @@ const MAPS: &[&str] = &[
 
 /// Where maps are set aside. bpffs refuses names with a dot (EPERM).
 const OLD_MAPS: &str = "maps-old";
+
+/// How long an agent may hold the folder that another one waits for: more than it takes to drain.
+const HANDOVER: Duration = Duration::from_secs(4);
 
 /// How large the tables are, in entries. A full table refuses what does not fit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,16 +161,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
         error,
     };
     prepare(&options.bpffs).map_err(bpffs)?;
-    let lock = File::open(&options.bpffs).map_err(bpffs)?;
-    match lock.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            return Err(LoadError::Busy {
-                path: options.bpffs.clone(),
-            });
-        }
-        Err(TryLockError::Error(error)) => return Err(bpffs(error)),
-    }
+    let lock = take_folder(&options.bpffs)?;
     let meta = Meta {
         abi_version: ABI_VERSION,
         reserved: 0,
@@ -264,6 +259,24 @@ const PROGRAMS: &[&str] = &[
 /// Whether cgroup_skb programs may ask for the cookie of a packet's network namespace (Linux 6.16).
 pub fn has_packet_cookie() -> bool {
     is_helper_supported(ProgramType::CgroupSkb, BpfHelper::BPF_FUNC_get_netns_cookie).unwrap_or(false)
+}
+
+/// Takes the folder for this agent. One that is on its way out, as at a restart, is waited for.
+fn take_folder(path: &Path) -> Result<File, LoadError> {
+    let failed = |error| LoadError::Bpffs {
+        path: path.to_owned(),
+        error,
+    };
+    let lock = File::open(path).map_err(failed)?;
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if started.elapsed() < HANDOVER => std::thread::sleep(HANDOVER / 50),
+            Err(TryLockError::WouldBlock) => return Err(LoadError::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
 }
 
 /// Makes the agent's folder, and mounts bpffs first where nobody has.
