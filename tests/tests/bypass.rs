@@ -79,6 +79,24 @@ fn unusual_sockets_are_served_and_judged_where_usual_ones_are() -> Result<()> {
 }
 
 #[test]
+fn a_socket_bound_to_a_device_without_the_pods_address_reaches_the_engine() -> Result<()> {
+    let shop = Shop::open()?;
+    netns::batch(
+        &shop.buyer.netns,
+        "link add other type veth peer name end\nlink set other up\nlink set end up\n",
+    )?;
+    let _agent = shop.mesh.agent()?;
+    let mut buyer = shop.mesh.session(&shop.buyer)?;
+    for ip in addresses(&shop) {
+        let dial = Dial::to(ip, HTTP).device("other");
+        for (path, status) in [("/books", 200), ("/admin", 403)] {
+            assert_eq!(buyer.get(&dial, &Request::get(path))?.status, status, "{ip}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
 fn a_syn_by_hand_is_refused_where_a_connection_is() -> Result<()> {
     let shop = Shop::open()?;
     let _agent = shop.mesh.agent()?;

@@ -254,6 +254,38 @@ fn a_split_grants_nothing() -> Result<()> {
 }
 
 #[test]
+fn a_split_through_the_engine_grants_no_tcp_either() -> Result<()> {
+    let versions = Versions::open(&[("store-v1", 1), ("store-v2", 1)])?;
+    versions.mesh.manifests.remove("grant-store-v2")?;
+    // Ports that say nothing of their protocol: the engine takes each connection.
+    for service in ["store-v1", "store-v2"] {
+        versions.mesh.service_to_detect(service, service, &[])?;
+    }
+    versions
+        .mesh
+        .service_to_detect("store", "none-has-this", &[&STORE4.to_string()])?;
+    let agent = versions.mesh.agent()?;
+    let mut buyer = versions.session()?;
+    let (mut served, mut reset) = (0, 0);
+    for _ in 0..20 {
+        let conn = buyer.must_open(&Dial::to(STORE4, WHOAMI))?;
+        // Bytes that are not HTTP, so that nobody waits for more to tell.
+        let text = "\u{1}".to_string();
+        buyer.stream(&Command::Send { conn, text })?;
+        let answer = buyer.stream(&Command::Read { conn, len: Some(1) })?;
+        match (answer.len, answer.errno) {
+            (1, 0) => served += 1,
+            (0, libc::ECONNRESET) => reset += 1,
+            _ => bail!("neither served nor reset: {answer:?}"),
+        }
+        buyer.run(&Command::Close(conn))?;
+    }
+    assert_eq!((served, reset), (10, 10));
+    assert!(agent.metrics()?.sum("weir_engine_tcp_relayed_total", &[]) >= 10.0);
+    Ok(())
+}
+
+#[test]
 fn a_split_with_matches_takes_those_requests_only() -> Result<()> {
     let versions = Versions::open(&[("store-v2", 1)])?;
     versions
