@@ -137,8 +137,6 @@ pub struct Programs {
     _lock: File,
     /// Maps that were set aside, removed by [`Programs::settle`].
     old_maps: Option<PathBuf>,
-    /// Whether the pinned tables of an earlier agent were taken over.
-    pub inherited: bool,
 }
 
 impl Programs {
@@ -199,7 +197,6 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
         bpffs: options.bpffs.clone(),
         _lock: lock,
         old_maps,
-        inherited,
     })
 }
 
