@@ -26,6 +26,7 @@ mod kernel;
 mod linger;
 mod listen;
 mod netns;
+mod opening;
 mod pods;
 mod pool;
 mod refuse;

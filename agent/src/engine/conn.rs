@@ -27,7 +27,7 @@ pub(super) enum Standing {
     Tcp(Server),
     /// Between two requests.
     HttpIdle,
-    /// A request is under way to this server; it may end, the next one is judged by itself.
+    /// A request is under way to this server, or what came behind it. Whoever works on it judges it again when asked to.
     HttpBusy(Server),
 }
 
@@ -61,6 +61,7 @@ pub(super) struct Conn {
     clock: Rc<Cell<u64>>,
     deadline: Cell<u64>,
     end: Cell<Option<End>>,
+    doubted: Cell<bool>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -84,6 +85,7 @@ impl Conn {
             clock,
             deadline: Cell::new(u64::MAX),
             end: Cell::new(None),
+            doubted: Cell::new(false),
             waker: RefCell::new(None),
         }
     }
@@ -122,7 +124,19 @@ impl Conn {
         self.wake();
     }
 
-    /// Makes its task look at deadline and end.
+    /// The snapshot has changed under a request: whoever works on it has to ask again whether it is allowed.
+    pub fn doubt(&self) {
+        self.doubted.set(true);
+        self.wake();
+    }
+
+    /// Whether the snapshot has changed since this was last asked, as far as [`Core`](super::core::Core) could not tell by
+    /// itself what comes of that.
+    pub fn take_doubt(&self) -> bool {
+        self.doubted.replace(false)
+    }
+
+    /// Makes its task look at deadline, end and doubt.
     pub fn wake(&self) {
         let waker = self.waker.borrow_mut().take();
         if let Some(waker) = waker {

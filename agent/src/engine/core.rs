@@ -15,10 +15,11 @@ use tokio::time::MissedTickBehavior;
 use weir_core::snapshot::Snapshot;
 
 use super::conn::{Conn, End, Standing};
-use super::judge;
+use super::judge::{self, Again};
 use super::kernel::Kernel;
 use super::listen::{self, PodListeners};
 use super::netns::Namespace;
+use super::opening::Openings;
 use super::pods::{Admitted, PodError};
 use super::pool::Pool;
 use super::refuse::Refusal;
@@ -52,6 +53,8 @@ pub(super) struct Core {
     pub pool: Pool,
     /// Places in the rotations of Services.
     pub rotations: Rotations,
+    /// What can become of connections.
+    pub openings: Openings,
     /// Where a relay reads into, between two awaits.
     pub scratch: RefCell<Box<[u8]>>,
     started: Instant,
@@ -70,6 +73,7 @@ impl Core {
             counters,
             pool: Pool::new(shared.config.limits.idle_upstreams_per_client),
             rotations: Rotations::new(index),
+            openings: Openings::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             started: Instant::now(),
             clock: Rc::new(Cell::new(0)),
@@ -202,11 +206,15 @@ impl Core {
         self.pool.judge(&snapshot);
         self.rotations.judge(&snapshot);
         for conn in self.conns.borrow().values() {
-            if let Some(end) = judge::again(&snapshot, conn) {
-                if end == End::Reset {
-                    self.counters.revoked.one();
+            match judge::again(&snapshot, &self.openings, conn) {
+                Again::Stay => {}
+                Again::Ask => conn.doubt(),
+                Again::End(end) => {
+                    if end == End::Reset {
+                        self.counters.revoked.one();
+                    }
+                    conn.end(end);
                 }
-                conn.end(end);
             }
         }
     }

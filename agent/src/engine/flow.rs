@@ -24,7 +24,7 @@ const FIRST: usize = 4096;
 
 /// Serves a connection to its end. Whoever drops the stream afterwards resets it, unless it ended in order.
 pub(super) async fn run(core: &Rc<Core>, place: &Place, conn: &Conn, stream: &mut TcpStream) {
-    let opening = judge::opening(&core.snapshot(), conn);
+    let opening = core.openings.of(&core.snapshot(), conn);
     let mut first = BytesMut::new();
     match opening.protocol {
         PortProtocol::Http => return http1::serve(core, place, conn, stream, first).await,

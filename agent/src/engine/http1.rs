@@ -12,6 +12,7 @@
 //!                                  └──────┘ once, on a new connection
 //! ```
 
+mod again;
 mod answer;
 mod body;
 mod exchange;
@@ -90,6 +91,10 @@ impl Session<'_> {
     /// One request, from its first byte to the last of its answer.
     async fn one(&mut self, client: &mut TcpStream) -> Then {
         self.conn.stands_on(Standing::HttpIdle);
+        // While the last request was under way the snapshot may have changed.
+        if self.conn.take_doubt() && !self.core.openings.of(&self.core.snapshot(), self.conn).reachable {
+            return Then::Close;
+        }
         match self.hear(client).await {
             Heard::Nothing => Then::Close,
             Heard::Broken => Then::Reset,
@@ -134,7 +139,13 @@ impl Session<'_> {
                 self.core.counters.upstream_reuses.one();
             }
             self.response.clear();
-            match self.exchange(client, &mut upstream, asked, &mut body).await {
+            // Nothing was sent yet, so the client can be told.
+            if self.conn.take_doubt()
+                && let Err(reason) = again::judge(self.core, self.conn, &server, asked, &self.request)
+            {
+                return self.answer_over(client, asked, body, 403, &reason).await;
+            }
+            match self.exchange(client, &mut upstream, asked, &mut body, &server).await {
                 Exchanged::Stale { untouched } if reused && (untouched || asked.is_repeatable()) => {
                     self.core.counters.upstream_retries.one();
                 }

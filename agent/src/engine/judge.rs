@@ -15,6 +15,7 @@ use weir_core::snapshot::{PodInfo, PortProtocol, Root, Snapshot, SplitRoute};
 
 use super::conn::{Conn, End, Standing};
 use super::kernel::Direction;
+use super::opening::Openings;
 use super::split::Rotations;
 
 /// Where a request or a connection is sent.
@@ -218,13 +219,24 @@ pub(super) fn request(
             .is_none_or(|matches| matches.routes.find(request).is_some())
     };
     let server = pick(snapshot, rotations, conn, |root| root.routes.iter().position(takes))?;
-    if let Some(identity) = server.enforced() {
-        let granted = snapshot.authorize_http(conn.client.identity, identity, server.address.port(), request);
-        if let Err(missing) = granted {
-            return Err(No::Missing(server, missing));
-        }
+    match request_at(snapshot, conn, &server, request) {
+        Ok(()) => Ok(server),
+        Err(missing) => Err(No::Missing(server, missing)),
     }
-    Ok(server)
+}
+
+/// Asks whether a request may pass to this server.
+pub(super) fn request_at(
+    snapshot: &Snapshot,
+    conn: &Conn,
+    server: &Server,
+    request: &impl RequestView,
+) -> Result<(), Missing> {
+    let Some(identity) = server.enforced() else {
+        return Ok(());
+    };
+    let granted = snapshot.authorize_http(conn.client.identity, identity, server.address.port(), request);
+    granted.map(drop)
 }
 
 /// The server that a route leads to, by its turn.
@@ -244,8 +256,19 @@ fn pick(
     Ok(Server::at(snapshot, address))
 }
 
-/// Judges an open connection by a new snapshot; `None`: it may go on.
-pub(super) fn again(snapshot: &Snapshot, conn: &Conn) -> Option<End> {
+/// What a new snapshot means for an open connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Again {
+    /// It goes on.
+    Stay,
+    /// A request is under way: whoever works on it has its head, and judges it.
+    Ask,
+    /// It ends.
+    End(End),
+}
+
+/// Judges an open connection by a new snapshot. `openings` are those of the same core.
+pub(super) fn again(snapshot: &Snapshot, openings: &Openings, conn: &Conn) -> Again {
     let local = snapshot.local.get(&conn.cookie);
     let pods_stay = match conn.direction {
         Direction::Outbound => is_current(snapshot, &conn.client),
@@ -255,15 +278,20 @@ pub(super) fn again(snapshot: &Snapshot, conn: &Conn) -> Option<End> {
         }
     };
     if !pods_stay {
-        return Some(End::Reset);
+        return Again::End(End::Reset);
     }
     match conn.standing() {
-        Standing::Opening => None,
+        Standing::Opening => Again::Stay,
         Standing::Tcp(server) => {
             let stays = server.is_current(snapshot) && may_pass_bytes(snapshot, &conn.client, &server);
-            (!stays).then_some(End::Reset)
+            match stays {
+                true => Again::Stay,
+                false => Again::End(End::Reset),
+            }
         }
-        Standing::HttpIdle => (!opening(snapshot, conn).reachable).then_some(End::Close),
-        Standing::HttpBusy(server) => (!server.is_current(snapshot)).then_some(End::Reset),
+        Standing::HttpIdle if openings.of(snapshot, conn).reachable => Again::Stay,
+        Standing::HttpIdle => Again::End(End::Close),
+        Standing::HttpBusy(server) if server.is_current(snapshot) => Again::Ask,
+        Standing::HttpBusy(_) => Again::End(End::Reset),
     }
 }

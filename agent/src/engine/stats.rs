@@ -70,6 +70,8 @@ counters! {
     over_limit,
     /// Connections ended because policy or pods changed under them.
     revoked,
+    /// Requests under way that were judged again because policy or pods had changed.
+    rejudged,
     /// Connections relayed as bytes.
     tcp_relayed,
     /// HTTP requests whose head was read and judged.

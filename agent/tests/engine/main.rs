@@ -4,10 +4,12 @@
 mod bodies;
 mod connection;
 mod http;
+mod identity;
 mod limits;
 mod mesh;
 mod peer;
 mod policy;
+mod rejudge;
 mod split;
 mod strict;
 mod tcp;

@@ -90,25 +90,6 @@ fn an_idle_connection_without_anything_granted_is_closed() {
 }
 
 #[test]
-fn a_request_under_way_may_end_when_its_grant_goes() {
-    let mesh = Mesh::new(HTTP);
-    let (go, gone) = std::sync::mpsc::channel();
-    let gone = std::sync::Mutex::new(gone);
-    Server::start(mesh.address(2, 8080), move |_, mut client| {
-        client.request();
-        gone.lock().unwrap().recv().unwrap();
-        client.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
-    });
-    let mut buyer = mesh.buyer();
-    buyer.send("GET /list HTTP/1.1\r\nHost: store\r\n\r\n");
-    mesh.until("it is under way", |stats| stats.upstream_connects == 1);
-    mesh.apply(&HTTP.replace("[^s]", "[^l]"));
-    go.send(()).unwrap();
-    assert_eq!(buyer.response().text(), "ok");
-    assert_eq!(buyer.get("/list").status(), 403);
-}
-
-#[test]
 fn connections_of_a_pod_that_becomes_another_end_at_once() {
     let mesh = Mesh::new(HTTP);
     Server::web(mesh.address(2, 8080), "one");

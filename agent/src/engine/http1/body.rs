@@ -29,6 +29,8 @@ pub(super) enum Cut {
     Receiver,
     /// Neither side moved for too long.
     Late,
+    /// The request that it belongs to is not allowed any more.
+    Revoked,
 }
 
 impl From<BodyError> for Cut {

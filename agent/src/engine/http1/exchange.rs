@@ -13,7 +13,9 @@ use weir_core::http1::Body;
 
 use super::super::conn::{Conn, Late};
 use super::super::core::Core;
+use super::super::judge::Server;
 use super::Session;
+use super::again;
 use super::body::{self, Cut};
 use super::request::Asked;
 use super::response::{Answered, Response, Unanswered};
@@ -63,15 +65,18 @@ pub(super) struct Progress {
 }
 
 impl Session<'_> {
-    /// Sends [`Session::request`] and the rest of `body`, and passes the response on.
+    /// Sends [`Session::request`] and the rest of `body` to `target`, and passes the response on, as long as the request is
+    /// allowed.
     pub(super) async fn exchange(
         &mut self,
         client: &mut TcpStream,
         server: &mut TcpStream,
         asked: Asked,
         body: &mut Body,
+        target: &Server,
     ) -> Exchanged {
         let Session { core, conn, .. } = *self;
+        let request = &self.request;
         conn.allow(core.config().times.response);
         let progress = Progress::default();
         progress
@@ -83,7 +88,7 @@ impl Session<'_> {
             core,
             conn,
             progress: &progress,
-            head: &self.request,
+            head: request,
             body,
             input: &mut self.input,
         };
@@ -100,6 +105,9 @@ impl Session<'_> {
         let mut down = pin!(response.relay(&mut from_server, &mut to_client));
         let mut watching = true;
         let outcome = poll_fn(|cx| {
+            if conn.take_doubt() && again::judge(core, conn, target, asked, request).is_err() {
+                return Poll::Ready(Err(Cut::Revoked));
+            }
             if watching && let Poll::Ready(cut) = up.as_mut().poll(cx) {
                 // A server may answer early and close its side: what it says still counts.
                 match cut {

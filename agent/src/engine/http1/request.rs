@@ -4,8 +4,9 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use weir_core::http1::{self, Body, BodyMode, Framing, HeadError, RequestHead, Version};
+use weir_core::policy::Missing;
 
-use super::super::conn::Late;
+use super::super::conn::{Conn, Late};
 use super::super::core::Core;
 use super::super::flow;
 use super::super::judge::{self, No, Server};
@@ -28,6 +29,8 @@ pub(super) struct Asked {
     pub framing: Framing,
     /// The client may wait for a 100 before it sends the body.
     pub expects: bool,
+    /// It names no host (HTTP/1.0): the one in the head that the server gets is ours.
+    pub hostless: bool,
     idempotent: bool,
 }
 
@@ -39,6 +42,7 @@ impl Asked {
             keep_alive: head.keep_alive,
             framing: head.framing,
             expects: head.expect_continue,
+            hostless: head.authority.is_none(),
             // RFC 9110 section 9.2.2.
             idempotent: matches!(head.method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"),
         }
@@ -137,17 +141,7 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
         }
         Err(No::Missing(server, missing)) => {
             core.counters.refused_request.one();
-            core.report(|| {
-                let path = String::from_utf8_lossy(&head.path).into_owned();
-                let asked = Some((head.method.to_owned(), path));
-                flow::refusal(
-                    core,
-                    conn,
-                    Some(server.clone()),
-                    asked,
-                    Reason::Missing(missing.clone()),
-                )
-            });
+            report(core, conn, server, &head, missing);
         }
         Err(No::Nobody) => {}
     }
@@ -156,6 +150,16 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
     drop(head);
     consume(input, head_len);
     Ok(Some(Heard::Request(asked, picked)))
+}
+
+/// Reports a request that no rule allows.
+pub(super) fn report(core: &Core, conn: &Conn, server: &Server, head: &RequestHead<'_>, missing: &Missing) {
+    core.report(|| {
+        let path = String::from_utf8_lossy(&head.path).into_owned();
+        let asked = Some((head.method.to_owned(), path));
+        let reason = Reason::Missing(missing.clone());
+        flow::refusal(core, conn, Some(server.clone()), asked, reason)
+    });
 }
 
 fn consume(input: &mut BytesMut, len: usize) {
