@@ -27,6 +27,7 @@ mod linger;
 mod listen;
 mod netns;
 mod opening;
+mod outcome;
 mod pods;
 mod pool;
 mod refuse;

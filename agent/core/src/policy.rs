@@ -38,6 +38,15 @@ pub struct HttpAllowed<'s> {
     pub route: Option<(&'s Arc<str>, &'s Arc<str>)>,
 }
 
+/// Where in a [`PairAccess`] that is which lets something pass. Outlives the snapshot's borrow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Granted {
+    /// Index of the grant.
+    pub grant: usize,
+    /// Index of the match among the grant's; `None` where a TCPRoute alone allows any bytes.
+    pub route: Option<usize>,
+}
+
 impl PairAccess {
     /// The verdict on a pod port.
     pub fn verdict(&self, port: u16) -> Verdict {
@@ -55,27 +64,51 @@ impl PairAccess {
 
     /// The grant that lets any bytes pass to this port.
     pub fn tcp(&self, port: u16) -> Option<&Grant> {
-        self.grants
-            .iter()
-            .find(|grant| grant.http.is_none() && grant.ports.contains(port))
+        self.grants.get(self.find_tcp(port)?.grant)
     }
 
     /// What lets this request pass to this port. Access 5 and 6: port and route of one grant, or any bytes.
     pub fn http(&self, port: u16, request: &impl RequestView) -> Option<HttpAllowed<'_>> {
-        if let Some(Grant { target, .. }) = self.tcp(port) {
-            return Some(HttpAllowed { target, route: None });
-        }
-        self.grants
-            .iter()
-            .filter(|grant| grant.ports.contains(port))
-            .find_map(|grant| {
-                let http = grant.http.as_ref()?;
-                let (group, name) = http.names.get(http.routes.find(request)?)?;
-                Some(HttpAllowed {
-                    target: &grant.target,
-                    route: Some((group, name)),
+        self.named(self.find_http(port, request)?)
+    }
+
+    /// Where [`PairAccess::tcp`] finds its grant.
+    pub fn find_tcp(&self, port: u16) -> Option<Granted> {
+        let holds = |grant: &Grant| grant.http.is_none() && grant.ports.contains(port);
+        let grant = self.grants.iter().position(holds)?;
+        Some(Granted { grant, route: None })
+    }
+
+    /// Where [`PairAccess::http`] finds its grant and match.
+    pub fn find_http(&self, port: u16, request: &impl RequestView) -> Option<Granted> {
+        self.find_tcp(port).or_else(|| {
+            let mut open = self.grants.iter().enumerate();
+            open.find_map(|(grant, found)| {
+                let http = found.http.as_ref().filter(|_| found.ports.contains(port))?;
+                let route = http.routes.find(request)?;
+                http.names.get(route)?;
+                Some(Granted {
+                    grant,
+                    route: Some(route),
                 })
             })
+        })
+    }
+
+    /// The names of what was found; `None` for what this access has not.
+    pub fn named(&self, granted: Granted) -> Option<HttpAllowed<'_>> {
+        let grant = self.grants.get(granted.grant)?;
+        let route = match granted.route {
+            Some(index) => {
+                let (group, name) = grant.http.as_ref()?.names.get(index)?;
+                Some((group, name))
+            }
+            None => None,
+        };
+        Some(HttpAllowed {
+            target: &grant.target,
+            route,
+        })
     }
 }
 
@@ -103,8 +136,9 @@ impl Snapshot {
 
     /// The grant that lets any bytes pass, or what is missing for one.
     pub fn authorize_tcp(&self, src: Identity, dst: Identity, port: u16) -> Result<&Grant, Missing> {
-        let granted = self.pair(src, dst).and_then(|access| access.tcp(port));
-        granted.ok_or_else(|| Missing::tcp(self, src, dst, port))
+        let (access, granted) = self.find_tcp(src, dst, port)?;
+        let grant = access.grants.get(granted.grant);
+        grant.ok_or_else(|| Missing::tcp(self, src, dst, port))
     }
 
     /// What lets this request pass, or what is missing for it.
@@ -115,7 +149,30 @@ impl Snapshot {
         port: u16,
         request: &impl RequestView,
     ) -> Result<HttpAllowed<'_>, Missing> {
-        let allowed = self.pair(src, dst).and_then(|access| access.http(port, request));
+        let (access, granted) = self.find_http(src, dst, port, request)?;
+        let allowed = access.named(granted);
         allowed.ok_or_else(|| Missing::http(self, src, dst, port, request))
+    }
+
+    /// Where [`Snapshot::authorize_tcp`] finds its grant.
+    pub fn find_tcp(&self, src: Identity, dst: Identity, port: u16) -> Result<(&Arc<PairAccess>, Granted), Missing> {
+        let found = self
+            .pair(src, dst)
+            .and_then(|access| Some((access, access.find_tcp(port)?)));
+        found.ok_or_else(|| Missing::tcp(self, src, dst, port))
+    }
+
+    /// Where [`Snapshot::authorize_http`] finds what lets the request pass.
+    pub fn find_http(
+        &self,
+        src: Identity,
+        dst: Identity,
+        port: u16,
+        request: &impl RequestView,
+    ) -> Result<(&Arc<PairAccess>, Granted), Missing> {
+        let found = self
+            .pair(src, dst)
+            .and_then(|access| Some((access, access.find_http(port, request)?)));
+        found.ok_or_else(|| Missing::http(self, src, dst, port, request))
     }
 }

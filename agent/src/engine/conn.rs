@@ -57,6 +57,10 @@ pub(super) struct Conn {
     pub client: Arc<PodInfo>,
     /// What was asked for: a Service's address, or a pod's.
     pub destination: SocketAddr,
+    /// Bytes received from the client so far.
+    pub up: Cell<u64>,
+    /// Bytes received from servers for it so far.
+    pub down: Cell<u64>,
     standing: RefCell<Standing>,
     clock: Rc<Cell<u64>>,
     deadline: Cell<u64>,
@@ -81,6 +85,8 @@ impl Conn {
             peer,
             client,
             destination,
+            up: Cell::new(0),
+            down: Cell::new(0),
             standing: RefCell::new(Standing::Opening),
             clock,
             deadline: Cell::new(u64::MAX),

@@ -16,6 +16,7 @@ use super::accept::Place;
 use super::conn::{Conn, Late, Standing};
 use super::core::Core;
 use super::judge::{self, Destination, No, Opening, Server};
+use super::outcome::{Meter, Ongoing, Protocol};
 use super::refuse::{Reason, Refusal};
 use super::{http1, linger, relay, upstream};
 
@@ -29,23 +30,30 @@ pub(super) async fn run(core: &Rc<Core>, place: &Place, conn: &Conn, stream: &mu
     match opening.protocol {
         PortProtocol::Http => return http1::serve(core, place, conn, stream, first).await,
         PortProtocol::Tcp if opening.bytes && !opening.by_request => {
-            return bytes(core, place, conn, stream, first, None).await;
+            return bytes(core, place, conn, stream, first, Protocol::Tcp, None).await;
         }
         // Declared as bytes, but only HTTP may pass or requests choose the way: a declaration takes no grant away.
         PortProtocol::Tcp | PortProtocol::Http2 | PortProtocol::Detect => {}
     }
     if !opening.reachable {
+        Ongoing::alone(core, conn, Protocol::Tcp, 0).refuse(Reason::Unreachable);
         return refuse(core, conn, None, Reason::Unreachable);
     }
     let Ok(detected) = first_bytes(core, conn, stream, opening, &mut first).await else {
         return;
     };
-    core.counters.bytes_from_clients.add(first.len() as u64);
+    Meter::from_client(core, conn).add(first.len());
     match detected {
         Detected::Http1 => http1::serve(core, place, conn, stream, first).await,
-        Detected::Http2Preface => bytes(core, place, conn, stream, first, Some(Reason::Http2)).await,
-        Detected::NeedMore => bytes(core, place, conn, stream, first, Some(Reason::Silent)).await,
-        Detected::Tls { .. } | Detected::Other => bytes(core, place, conn, stream, first, Some(Reason::NotHttp)).await,
+        detected => {
+            let (protocol, instead) = match detected {
+                Detected::Http2Preface => (Protocol::Tcp, Reason::Http2),
+                Detected::NeedMore => (Protocol::Tcp, Reason::Silent),
+                Detected::Tls { .. } => (Protocol::Tls, Reason::NotHttp),
+                _ => (Protocol::Tcp, Reason::NotHttp),
+            };
+            bytes(core, place, conn, stream, first, protocol, Some(instead)).await;
+        }
     }
 }
 
@@ -92,8 +100,10 @@ async fn bytes(
     conn: &Conn,
     stream: &mut TcpStream,
     first: BytesMut,
+    protocol: Protocol,
     instead: Option<Reason>,
 ) {
+    let told = Ongoing::alone(core, conn, protocol, first.len());
     let picked = judge::bytes(&core.snapshot(), &core.rotations, conn);
     let server = match picked {
         Ok(server) => server,
@@ -101,9 +111,12 @@ async fn bytes(
         Err(No::Missing(server, missing)) => {
             let http = judge::may_reach(&core.snapshot(), &conn.client, &server);
             let reason = instead.filter(|_| http).unwrap_or(Reason::Missing(missing));
+            told.goes_to(&server);
+            told.refuse(reason.clone());
             return refuse(core, conn, Some(server), reason);
         }
     };
+    told.goes_to(&server);
     conn.stands_on(Standing::Tcp(server.clone()));
     let Ok(mut upstream) = upstream::connect(core, place, conn, &server).await else {
         return;
@@ -111,7 +124,7 @@ async fn bytes(
     conn.allow_forever();
     core.counters.tcp_relayed.one();
     // An error on one side has ended the other by then: dropping both sockets resets them.
-    let _ = relay::run(core, stream, &mut upstream, first).await;
+    let _ = relay::run(core, conn, stream, &mut upstream, first).await;
 }
 
 /// Counts and reports a refused connection; the caller lets go of it.

@@ -29,6 +29,7 @@ use super::conn::{Conn, Standing};
 use super::core::Core;
 use super::judge::No;
 use super::linger;
+use super::outcome::Ongoing;
 use super::upstream::{self, ConnectError};
 
 use exchange::Exchanged;
@@ -63,6 +64,8 @@ struct Session<'a> {
     response: BytesMut,
     /// Heads and answers for the client.
     output: Vec<u8>,
+    /// The request under way.
+    ongoing: Option<Ongoing<'a>>,
 }
 
 /// Serves requests until the connection ends. `input` was read from the client already.
@@ -76,9 +79,12 @@ pub(super) async fn serve(core: &Rc<Core>, place: &Place, conn: &Conn, client: &
         request,
         response: BytesMut::new(),
         output,
+        ongoing: None,
     };
     loop {
-        match session.one(client).await {
+        let then = session.one(client).await;
+        session.tell();
+        match then {
             Then::Next => session.trim(),
             Then::Farewell => return answer::farewell(core, conn, client).await,
             Then::Close => return linger::orderly(client),
@@ -148,6 +154,9 @@ impl Session<'_> {
             match self.exchange(client, &mut upstream, asked, &mut body, &server).await {
                 Exchanged::Stale { untouched } if reused && (untouched || asked.is_repeatable()) => {
                     self.core.counters.upstream_retries.one();
+                    if let Some(told) = &self.ongoing {
+                        told.retries.set(told.retries.get().saturating_add(1));
+                    }
                 }
                 Exchanged::Stale { .. } => {
                     let reason = "the server closed the connection without an answer";
@@ -174,6 +183,13 @@ impl Session<'_> {
                     return self.settle(client, keep_client, &mut body).await;
                 }
             }
+        }
+    }
+
+    /// The request has come to its end, if there was one.
+    fn tell(&mut self) {
+        if let Some(told) = self.ongoing.take() {
+            told.leaves(self.input.len());
         }
     }
 

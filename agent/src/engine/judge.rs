@@ -5,6 +5,7 @@
 //! is no enforced pod needs no grant.
 
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_core::identity::Identity;
@@ -16,7 +17,8 @@ use weir_core::snapshot::{PodInfo, PortProtocol, Root, Snapshot, SplitRoute};
 use super::conn::{Conn, End, Standing};
 use super::kernel::Direction;
 use super::opening::Openings;
-use super::split::Rotations;
+use super::outcome::Allowed;
+use super::split::{Rotations, Turn};
 
 /// Where a request or a connection is sent.
 #[derive(Clone, Debug)]
@@ -25,6 +27,11 @@ pub(super) struct Server {
     pub address: SocketAddr,
     /// Who has the address; `None` for nobody we know.
     pub pod: Option<Arc<PodInfo>>,
+    /// What lets it pass; `None` where nothing needs to, or nothing was asked.
+    pub allowed: Option<Allowed>,
+    /// Whose turn it was, where a Service was asked for.
+    #[allow(dead_code, reason = "what reads it comes with the tables of workloads")]
+    pub turn: Option<Rc<Turn>>,
 }
 
 impl Server {
@@ -33,6 +40,8 @@ impl Server {
         Server {
             address,
             pod: snapshot.peers.get(&address.ip()).cloned(),
+            allowed: None,
+            turn: None,
         }
     }
 
@@ -193,13 +202,14 @@ pub(super) enum No {
 /// Picks a server for a whole connection of bytes, and asks whether they may pass.
 pub(super) fn bytes(snapshot: &Snapshot, rotations: &Rotations, conn: &Conn) -> Result<Server, No> {
     // Matches are about requests; a connection without any takes the first route that needs none.
-    let server = pick(snapshot, rotations, conn, |root| {
+    let mut server = pick(snapshot, rotations, conn, |root| {
         root.routes.iter().position(|route| route.matches.is_none())
     })?;
     if let Some(identity) = server.enforced() {
-        let granted = snapshot.authorize_tcp(conn.client.identity, identity, server.address.port());
-        if let Err(missing) = granted {
-            return Err(No::Missing(server, missing));
+        let (client, port) = (conn.client.identity, server.address.port());
+        match snapshot.find_tcp(client, identity, port) {
+            Ok(found) => server.allowed = Some(Allowed::new(found)),
+            Err(missing) => return Err(No::Missing(server, missing)),
         }
     }
     Ok(server)
@@ -218,25 +228,29 @@ pub(super) fn request(
             .as_ref()
             .is_none_or(|matches| matches.routes.find(request).is_some())
     };
-    let server = pick(snapshot, rotations, conn, |root| root.routes.iter().position(takes))?;
+    let mut server = pick(snapshot, rotations, conn, |root| root.routes.iter().position(takes))?;
     match request_at(snapshot, conn, &server, request) {
-        Ok(()) => Ok(server),
+        Ok(allowed) => {
+            server.allowed = allowed;
+            Ok(server)
+        }
         Err(missing) => Err(No::Missing(server, missing)),
     }
 }
 
-/// Asks whether a request may pass to this server.
+/// Asks whether a request may pass to this server, and what lets it; `None` where nothing needs to.
 pub(super) fn request_at(
     snapshot: &Snapshot,
     conn: &Conn,
     server: &Server,
     request: &impl RequestView,
-) -> Result<(), Missing> {
+) -> Result<Option<Allowed>, Missing> {
     let Some(identity) = server.enforced() else {
-        return Ok(());
+        return Ok(None);
     };
-    let granted = snapshot.authorize_http(conn.client.identity, identity, server.address.port(), request);
-    granted.map(drop)
+    let (client, port) = (conn.client.identity, server.address.port());
+    let found = snapshot.find_http(client, identity, port, request)?;
+    Ok(Some(Allowed::new(found)))
 }
 
 /// The server that a route leads to, by its turn.
@@ -246,14 +260,18 @@ fn pick(
     conn: &Conn,
     route: impl FnOnce(&Root) -> Option<usize>,
 ) -> Result<Server, No> {
-    let address = match Destination::of(snapshot, conn) {
+    let (address, turn) = match Destination::of(snapshot, conn) {
         Destination::Root(root) => route(root)
             .and_then(|route| rotations.pick(snapshot.generation, conn.destination, root, route))
+            .map(|(address, turn)| (address, Some(turn)))
             .ok_or(No::Nobody)?,
-        Destination::Pod => conn.destination,
+        Destination::Pod => (conn.destination, None),
         Destination::Unknown => return Err(No::Nobody),
     };
-    Ok(Server::at(snapshot, address))
+    Ok(Server {
+        turn,
+        ..Server::at(snapshot, address)
+    })
 }
 
 /// What a new snapshot means for an open connection.

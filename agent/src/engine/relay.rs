@@ -15,9 +15,10 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::conn::Conn;
 use super::core::Core;
 use super::linger;
-use super::stats::Counter;
+use super::outcome::Meter;
 
 /// Relays until both sides have closed. `first` was read from the client already.
 ///
@@ -25,6 +26,7 @@ use super::stats::Counter;
 /// A side was reset or failed. The streams are left as they are.
 pub(super) async fn run(
     core: &Core,
+    conn: &Conn,
     client: &mut TcpStream,
     server: &mut TcpStream,
     first: BytesMut,
@@ -35,12 +37,12 @@ pub(super) async fn run(
         let mut up = Way {
             kept: first,
             state: State::Open,
-            bytes: &core.counters.bytes_from_clients,
+            bytes: Meter::from_client(core, conn),
         };
         let mut down = Way {
             kept: BytesMut::new(),
             state: State::Open,
-            bytes: &core.counters.bytes_from_servers,
+            bytes: Meter::from_server(core, conn),
         };
         poll_fn(|cx| {
             let up = up.poll(cx, core, &mut from_client, &mut to_server)?;
@@ -72,7 +74,7 @@ enum State {
 struct Way<'a> {
     kept: BytesMut,
     state: State,
-    bytes: &'a Counter,
+    bytes: Meter<'a>,
 }
 
 impl Way<'_> {
@@ -121,7 +123,7 @@ impl Way<'_> {
             self.state = State::Ended;
             return Poll::Ready(Ok(()));
         }
-        self.bytes.add(data.len() as u64);
+        self.bytes.add(data.len());
         // Pending here has set the waker; the caller's next write sets it again.
         if let Poll::Ready(written) = Pin::new(to).poll_write(cx, data)? {
             data.advance(written);

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
+use std::rc::Rc;
 
 use weir_core::model::Key;
 use weir_core::pick::Wrr;
@@ -17,6 +18,20 @@ pub(super) struct Rotations {
     /// Where endpoint rotations begin, so that the cores don't all begin with the same endpoint.
     offset: usize,
     roots: RefCell<HashMap<SocketAddr, RootRotation>>,
+}
+
+/// A Service's turn: what was asked for, and which backend it went to.
+#[derive(Debug)]
+pub(super) struct Turn {
+    /// The Service that was asked for.
+    pub root: Key,
+    /// Its port.
+    pub port: u16,
+    /// The TrafficSplit; `None` where the Service's own endpoints were taken.
+    #[allow(dead_code, reason = "what reads it comes with the tables of workloads")]
+    pub split: Option<Key>,
+    /// The Service whose endpoint it is.
+    pub backend: Key,
 }
 
 struct RootRotation {
@@ -31,9 +46,9 @@ struct RouteRotation {
 }
 
 struct BackendRotation {
-    service: Key,
     weight: u64,
     next: usize,
+    turn: Rc<Turn>,
 }
 
 impl Rotations {
@@ -45,8 +60,14 @@ impl Rotations {
         }
     }
 
-    /// The endpoint whose turn it is on route number `route` of the root at `address`; `None` if there is nobody.
-    pub fn pick(&self, generation: u64, address: SocketAddr, root: &Root, route: usize) -> Option<SocketAddr> {
+    /// The endpoint and backend whose turn it is on route number `route` of the root at `address`; `None` if there is nobody.
+    pub fn pick(
+        &self,
+        generation: u64,
+        address: SocketAddr,
+        root: &Root,
+        route: usize,
+    ) -> Option<(SocketAddr, Rc<Turn>)> {
         let mut roots = self.roots.borrow_mut();
         let rotation = roots.entry(address).or_insert_with(|| RootRotation {
             generation,
@@ -62,7 +83,7 @@ impl Rotations {
         let backend = rotation.backends.get_mut(index)?;
         let endpoint = *endpoints.get(backend.next.checked_rem(endpoints.len())?)?;
         backend.next = backend.next.wrapping_add(1);
-        Some(endpoint)
+        Some((endpoint, backend.turn.clone()))
     }
 
     /// Forgets roots that are gone.
@@ -78,21 +99,26 @@ impl RootRotation {
     fn adopt(&mut self, root: &Root, offset: usize) {
         let mut known = std::mem::take(&mut self.routes);
         for route in &root.routes {
-            let same = known.iter().position(|rotation| rotation.is_of(route));
+            let same = known.iter().position(|rotation| rotation.is_of(root, route));
             self.routes.push(match same {
                 Some(index) => known.swap_remove(index),
-                None => RouteRotation::new(route, offset),
+                None => RouteRotation::new(root, route, offset),
             });
         }
     }
 }
 
 impl RouteRotation {
-    fn new(route: &SplitRoute, offset: usize) -> RouteRotation {
+    fn new(root: &Root, route: &SplitRoute, offset: usize) -> RouteRotation {
         let backend = |backend: &weir_core::snapshot::Backend| BackendRotation {
-            service: backend.service.clone(),
             weight: backend.weight,
             next: offset,
+            turn: Rc::new(Turn {
+                root: root.service.clone(),
+                port: root.port,
+                split: route.split.clone(),
+                backend: backend.service.clone(),
+            }),
         };
         RouteRotation {
             split: route.split.clone(),
@@ -101,13 +127,15 @@ impl RouteRotation {
         }
     }
 
-    fn is_of(&self, route: &SplitRoute) -> bool {
+    fn is_of(&self, root: &Root, route: &SplitRoute) -> bool {
         self.split == route.split
             && self.backends.len() == route.backends.len()
-            && self
-                .backends
-                .iter()
-                .zip(&route.backends)
-                .all(|(ours, theirs)| ours.weight == theirs.weight && ours.service == theirs.service)
+            && self.backends.iter().zip(&route.backends).all(|(ours, theirs)| {
+                let turn = &ours.turn;
+                ours.weight == theirs.weight
+                    && turn.backend == theirs.service
+                    && turn.root == root.service
+                    && turn.port == root.port
+            })
     }
 }

@@ -108,6 +108,8 @@ counters! {
     bytes_from_clients,
     /// Bytes received from servers.
     bytes_from_servers,
+    /// Requests, streams and relayed connections that have come to their end.
+    finished,
     /// Upstream connections opened.
     upstream_connects,
     /// Requests sent over a pooled upstream connection.

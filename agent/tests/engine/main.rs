@@ -7,6 +7,7 @@ mod http;
 mod identity;
 mod limits;
 mod mesh;
+mod observe;
 mod peer;
 mod policy;
 mod rejudge;

@@ -31,7 +31,7 @@ pub(super) fn judge(core: &Core, conn: &Conn, server: &Server, asked: Asked, sen
         return Err("the request can't be judged again".to_owned());
     };
     let judged = judge::request_at(&core.snapshot(), conn, server, &head);
-    judged.map_err(|missing| {
+    judged.map(drop).map_err(|missing| {
         core.counters.revoked.one();
         request::report(core, conn, server, &head, &missing);
         missing.to_string()

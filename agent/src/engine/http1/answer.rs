@@ -10,6 +10,7 @@ use weir_core::http1::{self, Body};
 use super::super::conn::Conn;
 use super::super::core::Core;
 use super::super::linger;
+use super::super::outcome::{Ongoing, Protocol};
 use super::request::Asked;
 use super::{Session, Then, body};
 
@@ -55,6 +56,9 @@ impl Session<'_> {
     /// Answers what is no request, or none that can be read on.
     pub(super) async fn answer_bad(&mut self, client: &mut TcpStream, status: u16, reason: &str) -> Then {
         self.core.counters.bad_requests.one();
+        if self.ongoing.is_none() {
+            self.ongoing = Some(Ongoing::alone(self.core, self.conn, Protocol::Http1, self.input.len()));
+        }
         match self.say(client, status, reason, true, false).await {
             true => Then::Farewell,
             false => Then::Reset,
@@ -80,6 +84,10 @@ impl Session<'_> {
         .one();
         self.output.clear();
         http1::refusal(status, reason, close, head, &mut self.output);
+        if let Some(told) = &self.ongoing {
+            told.answered(status);
+            told.count(0, self.output.len() as u64);
+        }
         self.conn.allow(self.core.config().times.response);
         body::send(self.core, self.conn, &mut client.split().1, &self.output)
             .await

@@ -7,7 +7,7 @@ use weir_core::http1::{Body, BodyError};
 
 use super::super::conn::{Conn, Late};
 use super::super::core::Core;
-use super::super::stats::Counter;
+use super::super::outcome::Meter;
 
 /// As much of a body as is copied to go out with its head in one write.
 const WITH_HEAD: usize = 16 * 1024;
@@ -61,7 +61,7 @@ pub(super) async fn relay(
     conn: &Conn,
     body: &mut Body,
     input: &mut BytesMut,
-    (from, received): (&mut ReadHalf<'_>, &Counter),
+    (from, received): (&mut ReadHalf<'_>, Meter<'_>),
     to: &mut WriteHalf<'_>,
 ) -> Result<(), Cut> {
     loop {
@@ -84,7 +84,7 @@ pub(super) async fn relay(
         input.reserve(left.clamp(LEAST, BULK));
         match conn.in_time(from.read_buf(input)).await {
             Ok(Ok(0)) => body.close()?,
-            Ok(Ok(read)) => received.add(read as u64),
+            Ok(Ok(read)) => received.add(read),
             Ok(Err(_)) => return Err(Cut::Sender),
             Err(Late) => return Err(Cut::Late),
         }
@@ -131,7 +131,7 @@ pub(super) async fn drop_rest(
         }
         input.reserve(LEAST);
         match conn.in_time(from.read_buf(input)).await {
-            Ok(Ok(read)) if read > 0 => core.counters.bytes_from_clients.add(read as u64),
+            Ok(Ok(read)) if read > 0 => Meter::from_client(core, conn).add(read),
             _ => return false,
         }
     }

@@ -14,6 +14,7 @@ use weir_core::http1::Body;
 use super::super::conn::{Conn, Late};
 use super::super::core::Core;
 use super::super::judge::Server;
+use super::super::outcome::Meter;
 use super::Session;
 use super::again;
 use super::body::{self, Cut};
@@ -97,6 +98,7 @@ impl Session<'_> {
             core,
             conn,
             asked,
+            told: self.ongoing.as_ref(),
             progress: &progress,
             input,
             output: &mut self.output,
@@ -182,7 +184,7 @@ impl Request<'_> {
             Ok(Err(_)) => return Err(Cut::Receiver),
             Err(Late) => return Err(Cut::Late),
         }
-        let from = (from, &core.counters.bytes_from_clients);
+        let from = (from, Meter::from_client(core, conn));
         body::relay(core, conn, self.body, self.input, from, to).await
     }
 
@@ -193,7 +195,7 @@ impl Request<'_> {
             self.input.reserve(AHEAD);
             match from.read_buf(self.input).await {
                 Ok(0) => break,
-                Ok(read) => self.core.counters.bytes_from_clients.add(read as u64),
+                Ok(read) => Meter::from_client(self.core, self.conn).add(read),
                 Err(_) => return Cut::Sender,
             }
         }

@@ -10,6 +10,7 @@ use super::super::conn::{Conn, Late};
 use super::super::core::Core;
 use super::super::flow;
 use super::super::judge::{self, No, Server};
+use super::super::outcome::{Meter, Ongoing, Protocol};
 use super::super::refuse::Reason;
 use super::Session;
 
@@ -103,7 +104,7 @@ impl Session<'_> {
             match self.conn.in_time(client.read_buf(&mut self.input)).await {
                 Ok(Ok(0)) | Err(Late) if self.input.is_empty() => return Heard::Nothing,
                 Ok(Ok(0)) => return Heard::Broken,
-                Ok(Ok(read)) => self.core.counters.bytes_from_clients.add(read as u64),
+                Ok(Ok(read)) => Meter::from_client(self.core, self.conn).add(read),
                 Ok(Err(_)) => return Heard::Broken,
                 Err(Late) => return Heard::Slow,
             }
@@ -118,16 +119,19 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
         conn,
         input,
         request,
+        ongoing,
         ..
     } = session;
     let Some(head) = http1::parse_request(input, &core.config().limits.http)? else {
         return Ok(None);
     };
     core.counters.requests.one();
+    let told = Ongoing::alone(core, conn, Protocol::Http1, input.len());
     let picked = judge::request(&core.snapshot(), &core.rotations, conn, &head);
     request.clear();
     match &picked {
-        Ok(_) => {
+        Ok(server) => {
+            told.goes_to(server);
             let destination = head.authority.is_none().then(|| conn.destination.to_string());
             let authority = destination.as_deref().unwrap_or_default().as_bytes();
             http1::write_request(
@@ -141,6 +145,8 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
         }
         Err(No::Missing(server, missing)) => {
             core.counters.refused_request.one();
+            told.goes_to(server);
+            told.refuse(Reason::Missing(missing.clone()));
             report(core, conn, server, &head, missing);
         }
         Err(No::Nobody) => {}
@@ -149,6 +155,7 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
     let head_len = head.head_len;
     drop(head);
     consume(input, head_len);
+    *ongoing = Some(told);
     Ok(Some(Heard::Request(asked, picked)))
 }
 

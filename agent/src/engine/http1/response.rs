@@ -7,6 +7,7 @@ use weir_core::http1::{self, Body, Downstream};
 
 use super::super::conn::{Conn, Late};
 use super::super::core::Core;
+use super::super::outcome::{Meter, Ongoing};
 use super::body::{self, Cut};
 use super::exchange::Progress;
 use super::request::Asked;
@@ -44,6 +45,8 @@ pub(super) struct Response<'a> {
     pub core: &'a Core,
     pub conn: &'a Conn,
     pub asked: Asked,
+    /// Where the status is noted.
+    pub told: Option<&'a Ongoing<'a>>,
     pub progress: &'a Progress,
     pub input: &'a mut BytesMut,
     pub output: &'a mut Vec<u8>,
@@ -63,7 +66,7 @@ impl Response<'_> {
         body::send(core, conn, to, self.output)
             .await
             .map_err(|_| Unanswered::Broken)?;
-        let from = (from, &core.counters.bytes_from_servers);
+        let from = (from, Meter::from_server(core, conn));
         body::relay(core, conn, &mut body, self.input, from, to)
             .await
             .map_err(|_| Unanswered::Broken)?;
@@ -89,6 +92,9 @@ impl Response<'_> {
             self.count(head.status);
             let head_len = head.head_len;
             if !head.is_interim() {
+                if let Some(told) = self.told {
+                    told.answered(head.status);
+                }
                 let answered = Answered {
                     keep_client: sent.keep_alive,
                     keep_server: head.keep_alive,
@@ -117,7 +123,7 @@ impl Response<'_> {
         let before = self.input.len() + interim;
         match self.conn.in_time(from.read_buf(self.input)).await {
             Ok(Ok(read)) if read > 0 => {
-                self.core.counters.bytes_from_servers.add(read as u64);
+                Meter::from_server(self.core, self.conn).add(read);
                 Ok(())
             }
             Ok(_) if before == 0 => Err(Unanswered::Silence),
