@@ -20,8 +20,11 @@
 //! itself. It is dropped (as RFC 9110 section 10.1.1 has it) from HTTP/1.0 requests and from requests without a body;
 //! another expectation is a 417.
 //!
-//! Deliberately absent: `Via` (the mesh is transparent), upgrades (`Upgrade` is always stripped, so a 101 is never
-//! asked for and is a 502), CONNECT, HTTP/0.9, and any transfer coding but `chunked`.
+//! `Upgrade` is forwarded from requests that ask for one without doubt ([`RequestHead::upgrade`]). A 101 is an answer to
+//! those only ([`parse_response_to`]); what follows it on both connections is no HTTP.
+//!
+//! Deliberately absent: `Via` (the mesh is transparent), upgrades to other forms of HTTP, CONNECT, HTTP/0.9, and any
+//! transfer coding but `chunked`.
 
 mod authority;
 mod body;
@@ -35,6 +38,7 @@ mod request;
 mod response;
 mod target;
 mod trailers;
+mod upgrade;
 mod write;
 
 pub use authority::without_port;
@@ -43,7 +47,8 @@ pub use error::HeadError;
 pub use fields::{Field, Fields};
 pub use refusal::{reason_phrase, refusal};
 pub use request::{RequestHead, parse_request};
-pub use response::{ResponseHead, parse_response};
+pub use response::{ResponseHead, parse_response, parse_response_to};
+pub use upgrade::Upgrade;
 pub use write::{Downstream, Sent, Upstream, write_request, write_response};
 
 /// Most header fields that [`Limits::headers`] can ask for.

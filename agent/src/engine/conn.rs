@@ -25,6 +25,9 @@ pub(super) enum Standing {
     Opening,
     /// Bytes are relayed to this server.
     Tcp(Server),
+    /// Bytes are relayed to this server, behind a request that asked for another protocol. Whoever relays them judges that
+    /// request again when asked to.
+    Upgraded(Server),
     /// Between two requests.
     HttpIdle,
     /// A request is under way to this server, or what came behind it. Whoever works on it judges it again when asked to.

@@ -124,7 +124,12 @@ async fn bytes(
     conn.allow_forever();
     core.counters.tcp_relayed.one();
     // An error on one side has ended the other by then: dropping both sockets resets them.
-    let _ = relay::run(core, conn, stream, &mut upstream, first).await;
+    let ahead = relay::Ahead {
+        client: first,
+        ..relay::Ahead::default()
+    };
+    // Nothing to ask: [`judge::again`] knows all that these bytes stand on.
+    let _ = relay::run(core, conn, stream, &mut upstream, ahead, || true).await;
 }
 
 /// Counts and reports a refused connection; the caller lets go of it.

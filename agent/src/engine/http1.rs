@@ -8,7 +8,7 @@
 //!   Idle ──head──▶ judged ─┬─▶ refused: 403 ───────────────┬─▶ body read to its end ─▶ Idle
 //!    ▲                     └─▶ upstream ─▶ exchange ─┬──────┘
 //!    │                             ▲      │ stale    └─▶ body still coming, or close ─▶ answer, FIN, drain
-//!    └─── done, both keep ◀────────┼──────┤
+//!    └─── done, both keep ◀────────┼──────┼──────▶ 101: bytes until the end
 //!                                  └──────┘ once, on a new connection
 //! ```
 
@@ -18,6 +18,7 @@ mod body;
 mod exchange;
 mod request;
 mod response;
+mod upgrade;
 
 use std::rc::Rc;
 
@@ -49,6 +50,8 @@ enum Then {
     Close,
     /// A reset: the exchange was cut short.
     Reset,
+    /// The connection has ended, in order or not.
+    Ended,
 }
 
 /// A client's connection and its buffers.
@@ -88,7 +91,7 @@ pub(super) async fn serve(core: &Rc<Core>, place: &Place, conn: &Conn, client: &
             Then::Next => session.trim(),
             Then::Farewell => return answer::farewell(core, conn, client).await,
             Then::Close => return linger::orderly(client),
-            Then::Reset => return,
+            Then::Reset | Then::Ended => return,
         }
     }
 }
@@ -147,7 +150,14 @@ impl Session<'_> {
             self.response.clear();
             // Nothing was sent yet, so the client can be told.
             if self.conn.take_doubt()
-                && let Err(reason) = again::judge(self.core, self.conn, &server, asked, &self.request)
+                && let Err(reason) = again::judge(
+                    self.core,
+                    self.conn,
+                    &server,
+                    asked,
+                    &self.request,
+                    self.ongoing.as_ref(),
+                )
             {
                 return self.answer_over(client, asked, body, 403, &reason).await;
             }
@@ -170,6 +180,7 @@ impl Session<'_> {
                     };
                 }
                 Exchanged::Broken => return Then::Reset,
+                Exchanged::Switched => return self.switched(client, upstream, asked, server).await,
                 Exchanged::Complete {
                     keep_client,
                     keep_server,

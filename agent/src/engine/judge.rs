@@ -309,7 +309,9 @@ pub(super) fn again(snapshot: &Snapshot, openings: &Openings, conn: &Conn) -> Ag
         }
         Standing::HttpIdle if openings.of(snapshot, conn).reachable => Again::Stay,
         Standing::HttpIdle => Again::End(End::Close),
-        Standing::HttpBusy(server) if server.is_current(snapshot) => Again::Ask,
-        Standing::HttpBusy(_) => Again::End(End::Reset),
+        Standing::HttpBusy(server) | Standing::Upgraded(server) => match server.is_current(snapshot) {
+            true => Again::Ask,
+            false => Again::End(End::Reset),
+        },
     }
 }

@@ -20,31 +20,45 @@ use super::core::Core;
 use super::linger;
 use super::outcome::Meter;
 
-/// Relays until both sides have closed. `first` was read from the client already.
+/// What was read from each side before the relay began, and is passed on first.
+#[derive(Debug, Default)]
+pub(super) struct Ahead {
+    /// From the client.
+    pub client: BytesMut,
+    /// From the server.
+    pub server: BytesMut,
+}
+
+/// Relays until both sides have closed. `stays` is asked whether the bytes may go on, whenever the connection is
+/// [doubted](Conn::doubt).
 ///
 /// # Errors
-/// A side was reset or failed. The streams are left as they are.
+/// A side was reset or failed, or the bytes may not go on. The streams are left as they are.
 pub(super) async fn run(
     core: &Core,
     conn: &Conn,
     client: &mut TcpStream,
     server: &mut TcpStream,
-    first: BytesMut,
+    ahead: Ahead,
+    stays: impl Fn() -> bool,
 ) -> io::Result<()> {
     {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
         let mut up = Way {
-            kept: first,
+            kept: ahead.client,
             state: State::Open,
             bytes: Meter::from_client(core, conn),
         };
         let mut down = Way {
-            kept: BytesMut::new(),
+            kept: ahead.server,
             state: State::Open,
             bytes: Meter::from_server(core, conn),
         };
         poll_fn(|cx| {
+            if conn.take_doubt() && !stays() {
+                return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
+            }
             let up = up.poll(cx, core, &mut from_client, &mut to_server)?;
             let down = down.poll(cx, core, &mut from_server, &mut to_client)?;
             if up.is_ready() && down.is_ready() {

@@ -74,6 +74,8 @@ counters! {
     rejudged,
     /// Connections relayed as bytes.
     tcp_relayed,
+    /// Connections relayed as bytes behind a 101 (WebSocket and the like).
+    upgraded,
     /// HTTP requests whose head was read and judged.
     requests,
     /// Informational answers passed on.

@@ -14,4 +14,5 @@ mod rejudge;
 mod split;
 mod strict;
 mod tcp;
+mod upgrade;
 mod upstream;

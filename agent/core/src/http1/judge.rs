@@ -3,6 +3,7 @@
 use httparse::Header;
 
 use super::fields::{Nominated, reads_as};
+use super::upgrade::Protocols;
 use super::{HeadError, Version};
 use crate::detect::is_token_byte;
 
@@ -13,13 +14,18 @@ pub(super) struct Facts<'b> {
     pub(super) chunked: bool,
     pub(super) host: Option<&'b [u8]>,
     pub(super) expect_continue: bool,
-    pub(super) upgrade: bool,
+    pub(super) upgrade: Protocols<'b>,
     pub(super) nominated: Nominated<'b>,
     close: bool,
     keep_alive: bool,
 }
 
 impl Facts<'_> {
+    /// The peer says that it closes.
+    pub(super) fn closes(&self) -> bool {
+        self.close
+    }
+
     /// The peer keeps its connection (RFC 9112 section 9.3).
     pub(super) fn keeps_alive(&self, version: Version) -> bool {
         !self.close && (version == Version::Http11 || self.keep_alive)
@@ -51,7 +57,7 @@ fn field<'b>(facts: &mut Facts<'b>, name: &'b [u8], value: &'b [u8]) -> Result<(
             }
             facts.expect_continue = true;
         }
-        7 if is(b"upgrade") => facts.upgrade = true,
+        7 if is(b"upgrade") => facts.upgrade.add(value),
         10 if is(b"connection") => options(facts, value)?,
         14 if is(b"content-length") => {
             once(
@@ -115,7 +121,9 @@ fn options<'b>(facts: &mut Facts<'b>, value: &'b [u8]) -> Result<(), HeadError> 
             facts.close = true;
         } else if option.eq_ignore_ascii_case(b"keep-alive") {
             facts.keep_alive = true;
-        } else if !option.eq_ignore_ascii_case(b"upgrade") {
+        } else if option.eq_ignore_ascii_case(b"upgrade") {
+            facts.upgrade.name();
+        } else {
             facts.nominated.add(option)?;
         }
     }

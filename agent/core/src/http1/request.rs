@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
 use super::fields::{Direction, Fields};
-use super::{Framing, HeadError, Limits, MAX_HEADERS, Version, authority, head, judge, target};
+use super::{Framing, HeadError, Limits, MAX_HEADERS, Upgrade, Version, authority, head, judge, target};
 use crate::detect::METHOD_MAX;
 
 /// A request head that was parsed and is in no doubt. Borrows from the caller's buffer; allocates only if its path
@@ -29,8 +29,10 @@ pub struct RequestHead<'b> {
     pub keep_alive: bool,
     /// The client may wait for a 100 before it sends the body. False without a body and in HTTP/1.0.
     pub expect_continue: bool,
-    /// The client asked for another protocol. The request is forwarded without that.
-    pub upgrade: bool,
+    /// The other protocols that the request asks for, and that it is forwarded with. Bytes behind the head wait for the
+    /// answer then, and are no request whatever it is. `None` where the request does not ask, or is forwarded without
+    /// that ([`Upgrade`]).
+    pub upgrade: Option<Upgrade<'b>>,
     /// Length of the head in the buffer, in bytes, its empty line included.
     pub head_len: usize,
 }
@@ -94,7 +96,7 @@ pub fn parse_request<'b>(buf: &'b [u8], limits: &Limits) -> Result<Option<Reques
         framing,
         keep_alive: facts.keeps_alive(version),
         expect_continue: facts.expect_continue && has_body && version == Version::Http11,
-        upgrade: facts.upgrade,
+        upgrade: facts.upgrade.asked(version, !has_body && !facts.closes()),
         head_len,
     }))
 }

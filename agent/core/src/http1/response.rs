@@ -3,15 +3,17 @@
 use std::mem::MaybeUninit;
 
 use super::fields::{Direction, Fields};
-use super::{Framing, HeadError, Limits, MAX_HEADERS, Version, head, judge};
+use super::{Framing, HeadError, Limits, MAX_HEADERS, Upgrade, Version, head, judge};
 
 /// A response head that was parsed and is in no doubt. Borrows from the caller's buffer; no allocation.
 #[derive(Clone, Debug)]
 pub struct ResponseHead<'b> {
     /// The version the back-end speaks.
     pub version: Version,
-    /// 100 to 599, never 101.
+    /// 100 to 599; 101 only where `upgrade` is.
     pub status: u16,
+    /// A 101 that answers what was asked: the protocols that both connections speak behind it.
+    pub upgrade: Option<Upgrade<'b>>,
     /// The reason phrase, often empty.
     pub reason: &'b str,
     /// The end-to-end header fields.
@@ -28,14 +30,14 @@ pub struct ResponseHead<'b> {
 }
 
 impl ResponseHead<'_> {
-    /// A 1xx: the final response is still to come. Not for HTTP/1.0 clients (RFC 9110 section 15.2).
+    /// A 1xx but 101: the final response is still to come. Not for HTTP/1.0 clients (RFC 9110 section 15.2).
     pub fn is_interim(&self) -> bool {
-        self.status < 200
+        self.status < 200 && self.upgrade.is_none()
     }
 }
 
-/// Parses the response head at the start of `buf`. `head_request`: the request that it answers was a HEAD.
-/// `None`: the head is not complete, read more and ask again.
+/// Parses the response head at the start of `buf`. `head_request`: the request that it answers was a HEAD, and asked for
+/// no upgrade. `None`: the head is not complete, read more and ask again.
 ///
 /// # Errors
 /// [`HeadError`], always with 502; the back-end's connection is not to be used again.
@@ -44,10 +46,28 @@ pub fn parse_response<'b>(
     head_request: bool,
     limits: &Limits,
 ) -> Result<Option<ResponseHead<'b>>, HeadError> {
-    parse(buf, head_request, limits).map_err(HeadError::of_response)
+    parse_response_to(buf, head_request, None, limits)
 }
 
-fn parse<'b>(buf: &'b [u8], head_request: bool, limits: &Limits) -> Result<Option<ResponseHead<'b>>, HeadError> {
+/// The same for a request that asked for an upgrade: a 101 is an answer if it names protocols of `asked` and no other.
+///
+/// # Errors
+/// [`HeadError`], always with 502; the back-end's connection is not to be used again.
+pub fn parse_response_to<'b>(
+    buf: &'b [u8],
+    head_request: bool,
+    asked: Option<&Upgrade<'_>>,
+    limits: &Limits,
+) -> Result<Option<ResponseHead<'b>>, HeadError> {
+    parse(buf, head_request, asked, limits).map_err(HeadError::of_response)
+}
+
+fn parse<'b>(
+    buf: &'b [u8],
+    head_request: bool,
+    asked: Option<&Upgrade<'_>>,
+    limits: &Limits,
+) -> Result<Option<ResponseHead<'b>>, HeadError> {
     let Some(head_len) = head::end_of_head(buf, limits.head_bytes)? else {
         return Ok(None);
     };
@@ -66,11 +86,14 @@ fn parse<'b>(buf: &'b [u8], head_request: bool, limits: &Limits) -> Result<Optio
     if !(100..600).contains(&status) {
         return Err(HeadError::bad("status is out of range"));
     }
-    if status == 101 {
-        return Err(HeadError::bad("101 without an upgrade"));
-    }
     let version = if minor == 0 { Version::Http10 } else { Version::Http11 };
     let facts = judge::judge(parsed.headers, version)?;
+    let upgrade = match (status, facts.upgrade.sure(), asked) {
+        (101, Some(upgrade), Some(asked)) if version == Version::Http11 && upgrade.answers(asked) => Some(upgrade),
+        (101, _, None) => return Err(HeadError::bad("101 without an upgrade")),
+        (101, ..) => return Err(HeadError::bad("101 to something that was not asked for")),
+        _ => None,
+    };
     let bodiless = status < 200 || status == 204;
     if bodiless && (facts.chunked || facts.length.is_some_and(|length| length > 0)) {
         return Err(HeadError::bad("a body declared by a status that has none"));
@@ -91,6 +114,7 @@ fn parse<'b>(buf: &'b [u8], head_request: bool, limits: &Limits) -> Result<Optio
     Ok(Some(ResponseHead {
         version,
         status,
+        upgrade,
         reason: parsed.reason.unwrap_or_default(),
         fields: Fields::new(
             raw.get(lines_at..).unwrap_or_default(),

@@ -4,7 +4,7 @@
 
 use bytes::BufMut;
 
-use super::{BodyMode, Framing, RequestHead, ResponseHead, Version};
+use super::{BodyMode, Framing, RequestHead, ResponseHead, Upgrade, Version};
 
 /// What a request needs to know of the connection that it is written to.
 #[derive(Clone, Copy, Debug)]
@@ -51,7 +51,9 @@ pub fn write_request(head: &RequestHead<'_>, upstream: Upstream<'_>, out: &mut i
         out.put_slice(b"Expect: 100-continue\r\n");
     }
     write_framing(head.framing, out);
-    if upstream.close {
+    if let Some(upgrade) = &head.upgrade {
+        write_upgrade(upgrade, out);
+    } else if upstream.close {
         out.put_slice(b"Connection: close\r\n");
     }
     out.put_slice(b"\r\n");
@@ -74,7 +76,9 @@ pub fn write_response(head: &ResponseHead<'_>, downstream: Downstream, out: &mut
     if head.declared != Framing::Chunked || chunked {
         write_framing(head.declared, out);
     }
-    if !head.is_interim() {
+    if let Some(upgrade) = &head.upgrade {
+        write_upgrade(upgrade, out);
+    } else if !head.is_interim() {
         match keep_alive {
             false => out.put_slice(b"Connection: close\r\n"),
             true if old => out.put_slice(b"Connection: keep-alive\r\n"),
@@ -99,6 +103,18 @@ fn write_fields<'b>(fields: impl Iterator<Item = super::Field<'b>>, chunked: boo
         out.put_slice(value);
         out.put_slice(b"\r\n");
     }
+}
+
+/// `Upgrade` and the one form of `Connection` that goes with it.
+fn write_upgrade(upgrade: &Upgrade<'_>, out: &mut impl BufMut) {
+    out.put_slice(b"Upgrade: ");
+    for (index, protocol) in upgrade.protocols().enumerate() {
+        if index > 0 {
+            out.put_slice(b", ");
+        }
+        out.put_slice(protocol);
+    }
+    out.put_slice(b"\r\nConnection: upgrade\r\n");
 }
 
 fn write_framing(framing: Framing, out: &mut impl BufMut) {

@@ -28,7 +28,8 @@ impl RequestView for RequestHead<'_> {
     }
 
     fn fields(&self) -> impl Iterator<Item = Field<'_>> {
-        self.fields.iter()
+        let upgrade = self.upgrade.iter().flat_map(|upgrade| upgrade.fields());
+        self.fields.iter().chain(upgrade)
     }
 }
 

@@ -9,6 +9,8 @@ use weir_core::http1::{self, Limits, MAX_HEADERS, RequestHead};
 use super::super::conn::Conn;
 use super::super::core::Core;
 use super::super::judge::{self, Server};
+use super::super::outcome::Ongoing;
+use super::super::refuse::Reason;
 use super::request::{self, Asked};
 
 /// Canonical heads are written by us, and may be a little longer than what came: a space behind each colon, a `Host`.
@@ -22,8 +24,15 @@ const LIMITS: Limits = Limits {
 /// Asks whether the request whose canonical head begins `sent` may still go on to `server`.
 ///
 /// # Errors
-/// Why not. It was counted and reported.
-pub(super) fn judge(core: &Core, conn: &Conn, server: &Server, asked: Asked, sent: &[u8]) -> Result<(), String> {
+/// Why not. It was counted, reported, and noted in `told`.
+pub(super) fn judge(
+    core: &Core,
+    conn: &Conn,
+    server: &Server,
+    asked: Asked,
+    sent: &[u8],
+    told: Option<&Ongoing<'_>>,
+) -> Result<(), String> {
     core.counters.rejudged.one();
     let Some(head) = reread(sent, asked) else {
         // Not seen, since a canonical head is one; what can't be judged is not allowed.
@@ -34,11 +43,16 @@ pub(super) fn judge(core: &Core, conn: &Conn, server: &Server, asked: Asked, sen
     judged.map(drop).map_err(|missing| {
         core.counters.revoked.one();
         request::report(core, conn, server, &head, &missing);
-        missing.to_string()
+        let reason = missing.to_string();
+        if let Some(told) = told {
+            told.refuse(Reason::Missing(missing));
+        }
+        reason
     })
 }
 
-fn reread(sent: &[u8], asked: Asked) -> Option<RequestHead<'_>> {
+/// The request whose canonical head begins `sent`, as it was judged.
+pub(super) fn reread(sent: &[u8], asked: Asked) -> Option<RequestHead<'_>> {
     let mut head = http1::parse_request(sent, &LIMITS).ok().flatten()?;
     if asked.hostless {
         head.authority = None;

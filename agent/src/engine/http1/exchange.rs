@@ -46,6 +46,8 @@ pub(super) enum Exchanged {
         /// Why.
         reason: &'static str,
     },
+    /// The server has taken the upgrade, and the client knows: what follows is no HTTP.
+    Switched,
     /// One side has gone in the middle; the other must not take what it has for the whole.
     Broken,
 }
@@ -77,7 +79,7 @@ impl Session<'_> {
         target: &Server,
     ) -> Exchanged {
         let Session { core, conn, .. } = *self;
-        let request = &self.request;
+        let (request, told) = (&self.request, self.ongoing.as_ref());
         conn.allow(core.config().times.response);
         let progress = Progress::default();
         progress
@@ -98,7 +100,8 @@ impl Session<'_> {
             core,
             conn,
             asked,
-            told: self.ongoing.as_ref(),
+            told,
+            request,
             progress: &progress,
             input,
             output: &mut self.output,
@@ -107,7 +110,7 @@ impl Session<'_> {
         let mut down = pin!(response.relay(&mut from_server, &mut to_client));
         let mut watching = true;
         let outcome = poll_fn(|cx| {
-            if conn.take_doubt() && again::judge(core, conn, target, asked, request).is_err() {
+            if conn.take_doubt() && again::judge(core, conn, target, asked, request, told).is_err() {
                 return Poll::Ready(Err(Cut::Revoked));
             }
             if watching && let Poll::Ready(cut) = up.as_mut().poll(cx) {
@@ -127,9 +130,11 @@ impl Session<'_> {
 fn settle(outcome: Result<Result<Answered, Unanswered>, Cut>, progress: &Progress) -> Exchanged {
     let answered = progress.answered.get();
     match outcome {
+        Ok(Ok(Answered { switched: true, .. })) => Exchanged::Switched,
         Ok(Ok(Answered {
             keep_client,
             keep_server,
+            ..
         })) => Exchanged::Complete {
             keep_client,
             keep_server: keep_server && progress.uploaded.get(),

@@ -30,6 +30,8 @@ pub(super) struct Asked {
     pub framing: Framing,
     /// The client may wait for a 100 before it sends the body.
     pub expects: bool,
+    /// It asks for another protocol.
+    pub upgrades: bool,
     /// It names no host (HTTP/1.0): the one in the head that the server gets is ours.
     pub hostless: bool,
     idempotent: bool,
@@ -40,7 +42,9 @@ impl Asked {
         Asked {
             head: head.is_head(),
             version: head.version,
-            keep_alive: head.keep_alive,
+            // Behind a request that asks for another protocol may be bytes of that one. Without a 101 they are nothing.
+            keep_alive: head.keep_alive && head.upgrade.is_none(),
+            upgrades: head.upgrade.is_some(),
             framing: head.framing,
             expects: head.expect_continue,
             hostless: head.authority.is_none(),

@@ -8,6 +8,7 @@ use weir_core::http1::{self, Body, Downstream};
 use super::super::conn::{Conn, Late};
 use super::super::core::Core;
 use super::super::outcome::{Meter, Ongoing};
+use super::again;
 use super::body::{self, Cut};
 use super::exchange::Progress;
 use super::request::Asked;
@@ -25,6 +26,8 @@ pub(super) struct Answered {
     pub keep_client: bool,
     /// The server's does.
     pub keep_server: bool,
+    /// It was a 101: neither connection speaks HTTP any more.
+    pub switched: bool,
 }
 
 /// Why no response has reached the client, or not all of one.
@@ -47,6 +50,8 @@ pub(super) struct Response<'a> {
     pub asked: Asked,
     /// Where the status is noted.
     pub told: Option<&'a Ongoing<'a>>,
+    /// The request as the server gets it.
+    pub request: &'a [u8],
     pub progress: &'a Progress,
     pub input: &'a mut BytesMut,
     pub output: &'a mut Vec<u8>,
@@ -76,9 +81,15 @@ impl Response<'_> {
     /// Reads heads up to the final one, which is left in the output.
     async fn head(&mut self, from: &mut ReadHalf<'_>, to: &mut WriteHalf<'_>) -> Result<(Answered, Body), Unanswered> {
         let limits = &self.core.config().limits.http;
+        let sent = self
+            .asked
+            .upgrades
+            .then(|| again::reread(self.request, self.asked))
+            .flatten();
+        let upgrade = sent.as_ref().and_then(|head| head.upgrade.as_ref());
         let mut interim = 0usize;
         loop {
-            let head = http1::parse_response(self.input, self.asked.head, limits);
+            let head = http1::parse_response_to(self.input, self.asked.head, upgrade, limits);
             let Some(head) = head.map_err(|error| Unanswered::Bad(error.reason))? else {
                 self.read(from, interim).await?;
                 continue;
@@ -91,13 +102,17 @@ impl Response<'_> {
             let sent = http1::write_response(&head, downstream, self.output);
             self.count(head.status);
             let head_len = head.head_len;
+            if head.upgrade.is_some() && !self.progress.uploaded.get() {
+                return Err(Unanswered::Bad("101 before the request was sent"));
+            }
             if !head.is_interim() {
                 if let Some(told) = self.told {
                     told.answered(head.status);
                 }
                 let answered = Answered {
                     keep_client: sent.keep_alive,
-                    keep_server: head.keep_alive,
+                    keep_server: head.keep_alive && head.upgrade.is_none(),
+                    switched: head.upgrade.is_some(),
                 };
                 let body = Body::new(head.framing, sent.body, limits);
                 self.input.advance(head_len);
