@@ -54,6 +54,9 @@ pub use write::{Downstream, Sent, Upstream, write_request, write_response};
 /// Most header fields that [`Limits::headers`] can ask for.
 pub const MAX_HEADERS: usize = 128;
 
+/// Interim responses (1xx) that one request may get; more are a fault of the server, and a 502.
+pub const MAX_INTERIM: usize = 32;
+
 /// What a message may take up. All sizes in bytes, line ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {

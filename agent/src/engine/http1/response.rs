@@ -13,9 +13,6 @@ use super::body::{self, Cut};
 use super::exchange::Progress;
 use super::request::Asked;
 
-/// Interim responses to one request. More are a fault of the server.
-const INTERIM: usize = 32;
-
 /// Room for the bytes of a head, at first.
 const HEAD: usize = 4096;
 
@@ -123,7 +120,7 @@ impl Response<'_> {
                 .set(self.progress.continued.get() || head.status == 100);
             self.input.advance(head_len);
             interim += 1;
-            if interim > INTERIM {
+            if interim > http1::MAX_INTERIM {
                 return Err(Unanswered::Bad("too many interim responses"));
             }
             if self.asked.version == http1::Version::Http11 {
