@@ -148,3 +148,46 @@ fn a_split_of_the_engine_is_not_said_to_be_decided_in_the_kernel() {
     let pod = said(&["shop/thief", "shop/store-1:8080", "GET", "/books"]);
     assert!(pod.contains("decided in the kernel when the client connects"), "{pod}");
 }
+
+#[test]
+fn datagrams_are_judged_by_udp_routes() {
+    let said_allowed = said(&["shop/buyer-1", "shop/store-1:5353/udp"]);
+    assert_eq!(
+        said_allowed,
+        "allowed: shop/buyer-1 (shop/buyer) to shop/store-1:5353/udp (shop/store)\n  \
+         by TrafficTarget shop/names: datagrams to this port\n  \
+         decided in the kernel, the engine never sees it\n"
+    );
+    let refused = ask(&["shop/buyer-1", "shop/store-1:8080/udp"]).expect("it can be said");
+    assert!(!refused.allowed);
+    let [answer] = &refused.answers[..] else {
+        panic!("{refused}")
+    };
+    assert_eq!(
+        answer.missing.as_deref(),
+        Some("TrafficTarget shop/names allows no UDP port 8080")
+    );
+    assert_eq!(answer.candidates[0].why, "it holds for port 5353, not 8080");
+    let stranger = said(&["sa:shop/thief", "shop/store-1:5353/udp"]);
+    assert!(
+        stranger.contains("no TrafficTarget with a UDPRoute allows shop/thief to reach shop/store"),
+        "{stranger}"
+    );
+    assert!(stranger.contains("it names shop/buyer as a source"), "{stranger}");
+    assert!(ask(&["shop/buyer-1", "shop/store-1:5353/udp", "GET", "/"]).is_err());
+}
+
+#[test]
+fn datagrams_to_a_service_go_to_its_endpoints() {
+    let report = ask(&["shop/buyer-1", "shop/names/udp"]).expect("it can be said");
+    assert!(report.allowed, "{report}");
+    let [routing] = &report.routing[..] else {
+        panic!("{report}")
+    };
+    assert_eq!((routing.port, routing.by_engine), (53, false));
+    assert_eq!(report.answers[0].port, 5353);
+    assert!(
+        ask(&["shop/buyer-1", "shop/store:80/udp"]).is_err(),
+        "it has a TCP port only"
+    );
+}

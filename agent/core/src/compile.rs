@@ -14,10 +14,13 @@ mod labels;
 mod members;
 mod peers;
 mod protocol;
+mod resolver;
 mod routes;
 mod split;
 
 use std::sync::Arc;
+
+use weir_abi::{IPPROTO_TCP, IPPROTO_UDP};
 
 use crate::finding::Finding;
 use crate::identity::{Identity, IdentityInfo};
@@ -54,8 +57,12 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
             .collect(),
         infos,
     };
-    let pairs = access::pairs(index, &targets, &members, &relevant, &mut findings);
-    let roots = split::roots(index, &endpoints, &mut findings);
+    let mut resolver = resolver::Resolver::find(index, &endpoints, &members, &enrolled);
+    let pairs = access::pairs(index, &targets, &members, &relevant, resolver.as_mut(), &mut findings);
+    if let Some(resolver) = resolver {
+        resolver.report(&members, &enrolled, &mut findings);
+    }
+    let (roots, udp_roots) = split::roots(index, &endpoints, &mut findings);
 
     let mut kernel = KernelTable {
         pods: peers.pod_entries(settings),
@@ -65,7 +72,8 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
     for (pair, access) in &pairs {
         kernel::policy(*pair, access, &mut kernel.policy);
     }
-    kernel::services(&roots, &mut kernel);
+    kernel::services(&roots, IPPROTO_TCP, &mut kernel);
+    kernel::services(&udp_roots, IPPROTO_UDP, &mut kernel);
 
     findings.sort();
     findings.dedup();
@@ -75,6 +83,7 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
         peers: peers.by_ip.into_iter().collect(),
         local: peers.by_cookie,
         roots: roots.into_iter().collect(),
+        udp_roots: udp_roots.into_iter().collect(),
         access: pairs.into_iter().collect(),
     };
     Plan {

@@ -12,7 +12,8 @@ mod policy;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_abi::{
-    Addr, IDENTITY_UNKNOWN, PEER_ENFORCED, PeerEntry, PodEntry, PolicyKey, ServiceEntry, ServiceKey, Slot, SlotKey,
+    Addr, IDENTITY_UNKNOWN, IPPROTO_UDP, PEER_ENFORCED, PeerEntry, PodEntry, PolicyKey, ServiceEntry, ServiceKey, Slot,
+    SlotKey,
 };
 
 use crate::identity::Identity;
@@ -52,6 +53,8 @@ pub struct Weakened {
     pub pairs: BTreeSet<(Identity, Identity)>,
     /// Addresses that are now another's or nobody's, that are enforced now, or whose pod is captured now.
     pub addresses: BTreeSet<Addr>,
+    /// UDP Services whose endpoints are others now: sockets that are connected to one of them may have to end.
+    pub services: BTreeSet<ServiceKey>,
 }
 
 impl MapChanges {
@@ -69,6 +72,11 @@ pub fn diff(old: &KernelTable, new: &KernelTable) -> MapChanges {
     pods_before(old, new, &mut changes);
     peers_after(old, new, &mut changes.after);
     services(old, new, &mut changes.after);
+    let moved = old.services.iter().filter(|(key, entry)| {
+        let now = new.services.get(key).map(|now| now.block);
+        key.proto == IPPROTO_UDP && now != Some(entry.block)
+    });
+    changes.weakened.services = moved.map(|(key, _)| *key).collect();
     policy::widen(old, new, &mut changes.after);
     pods_after(old, new, &mut changes.after);
     changes

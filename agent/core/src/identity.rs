@@ -9,6 +9,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::model::Transport;
+
 /// The number that kernel and engine use for an identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
 #[serde(transparent)]
@@ -34,7 +36,8 @@ pub struct IdentityInfo {
     pub account: String,
     /// Names of the IdentityBindings (of the same namespace) that bind them, sorted; only those that some TrafficTarget names.
     pub bindings: Vec<String>,
-    /// What container port names lead to, as far as some TrafficTarget's `port` names them.
+    /// What container port names lead to, as far as some TrafficTarget's `port` names them: `NAME` for TCP, `NAME/udp`
+    /// for UDP (no port's name has a slash).
     pub named_ports: BTreeMap<String, u16>,
 }
 
@@ -61,6 +64,21 @@ impl IdentityInfo {
         let mut number = [0u8; 8];
         number.copy_from_slice(&bytes[..8]);
         Identity(u64::from_le_bytes(number).max(1))
+    }
+}
+
+impl IdentityInfo {
+    /// The key of a port's name in [`IdentityInfo::named_ports`].
+    pub(crate) fn port_key(name: &str, transport: Transport) -> String {
+        match transport {
+            Transport::Udp => format!("{name}/udp"),
+            Transport::Tcp | Transport::Sctp => name.to_owned(),
+        }
+    }
+
+    /// The port of that name and protocol.
+    pub(crate) fn named_port(&self, name: &str, transport: Transport) -> Option<u16> {
+        self.named_ports.get(&Self::port_key(name, transport)).copied()
     }
 }
 

@@ -9,13 +9,13 @@ mod missing;
 
 use std::sync::Arc;
 
-pub use explain::{AllowedBy, Candidate, Explanation, Routing, Share, explain, route};
+pub use explain::{AllowedBy, Candidate, Explanation, Routing, Share, explain, explain_udp, route};
 pub use missing::Missing;
 
 use crate::identity::Identity;
 use crate::matcher::RequestView;
 use crate::model::Key;
-use crate::snapshot::{Grant, PairAccess, Snapshot};
+use crate::snapshot::{Grant, PairAccess, Snapshot, UdpGrant};
 
 /// What the kernel does with a connection. In order: a later one lets more pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -60,6 +60,29 @@ impl PairAccess {
                 .iter()
                 .filter(|grant| grant.ports == crate::snapshot::Ports::All),
         )
+    }
+
+    /// The verdict on datagrams to a pod port: there is no engine for them.
+    pub fn udp_verdict(&self, port: u16) -> Verdict {
+        if self.udp(port).is_some() {
+            Verdict::Allow
+        } else {
+            Verdict::Deny
+        }
+    }
+
+    /// The verdict on datagrams to ports that no grant names.
+    pub fn udp_verdict_elsewhere(&self) -> Verdict {
+        if self.udp.iter().any(|grant| grant.ports == crate::snapshot::Ports::All) {
+            Verdict::Allow
+        } else {
+            Verdict::Deny
+        }
+    }
+
+    /// The grant that lets datagrams pass to this port. Access 8.
+    pub fn udp(&self, port: u16) -> Option<&UdpGrant> {
+        self.udp.iter().find(|grant| grant.ports.contains(port))
     }
 
     /// The grant that lets any bytes pass to this port.
@@ -132,6 +155,18 @@ impl Snapshot {
     /// The verdict on a connection to a pod port: the same as the kernel's table gives.
     pub fn verdict(&self, src: Identity, dst: Identity, port: u16) -> Verdict {
         self.pair(src, dst).map_or(Verdict::Deny, |access| access.verdict(port))
+    }
+
+    /// The verdict on datagrams to a pod port: the same as the kernel's table gives.
+    pub fn udp_verdict(&self, src: Identity, dst: Identity, port: u16) -> Verdict {
+        self.pair(src, dst)
+            .map_or(Verdict::Deny, |access| access.udp_verdict(port))
+    }
+
+    /// The grant that lets datagrams pass, or what is missing for one.
+    pub fn authorize_udp(&self, src: Identity, dst: Identity, port: u16) -> Result<&UdpGrant, Missing> {
+        let granted = self.pair(src, dst).and_then(|access| access.udp(port));
+        granted.ok_or_else(|| Missing::udp(self, src, dst, port))
     }
 
     /// The grant that lets any bytes pass, or what is missing for one.

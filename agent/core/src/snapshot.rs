@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub local: BTreeMap<u64, Arc<PodInfo>>,
     /// Services by ClusterIP and port (TCP).
     pub roots: HashMap<SocketAddr, Arc<Root>>,
+    /// Services by ClusterIP and port (UDP). The kernel alone picks there.
+    pub udp_roots: HashMap<SocketAddr, Arc<Root>>,
     /// What a client identity may do at a server identity. No entry: nothing.
     pub access: HashMap<(Identity, Identity), Arc<PairAccess>>,
 }
@@ -57,7 +59,7 @@ pub enum PortProtocol {
     Http,
     /// HTTP/2 in the clear, gRPC (`http2…`, `h2c…`, `grpc…`).
     Http2,
-    /// Bytes (`tcp…`, `tls…`, `https…`).
+    /// Bytes (`tcp…`, `tls…`, `https…`), and every UDP port.
     Tcp,
 }
 
@@ -109,11 +111,22 @@ pub struct Backend {
 /// What one identity may do at another: the union of its grants.
 #[derive(Debug, Default, PartialEq)]
 pub struct PairAccess {
-    /// In the order of their TrafficTargets' names.
+    /// TCP, in the order of their TrafficTargets' names.
     pub grants: Vec<Grant>,
+    /// UDP, in the order of their TrafficTargets' names.
+    pub udp: Vec<UdpGrant>,
 }
 
-/// What one TrafficTarget grants to a pair.
+/// What the UDPRoutes of one TrafficTarget grant to a pair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UdpGrant {
+    /// The TrafficTarget.
+    pub target: Key,
+    /// Pod ports it holds for.
+    pub ports: Ports,
+}
+
+/// What one TrafficTarget grants to a pair, over TCP.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Grant {
     /// The TrafficTarget.

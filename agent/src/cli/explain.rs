@@ -29,7 +29,8 @@ Exit status: 0 allowed, 1 refused, 2 where it can't be said.
 Examples:
   weir explain -f deploy/ shop/buyer-1 shop/store-1:8080            a connection with any bytes, pod to pod
   weir explain -f deploy/ shop/buyer shop/store:80 GET /books       a request to a Service, from pods of an account
-  weir explain -f deploy/ sa:shop/buyer svc:shop/store:80 GET /books -H 'x-canary: 1' -o json")]
+  weir explain -f deploy/ sa:shop/buyer svc:shop/store:80 GET /books -H 'x-canary: 1' -o json
+  weir explain -f deploy/ shop/buyer kube-system/kube-dns:53/udp    datagrams")]
 pub struct ExplainArgs {
     /// File, or folder that is searched for *.yaml, *.yml and *.json; may be repeated
     #[arg(short = 'f', long = "file", value_name = "FILE|DIR", required = true)]
@@ -37,8 +38,8 @@ pub struct ExplainArgs {
     /// Who connects: NAMESPACE/NAME of a pod or a ServiceAccount (pod:… or sa:… to say which)
     #[arg(value_name = "SOURCE")]
     source: Place,
-    /// Whom: NAMESPACE/NAME of a pod, a Service or a ServiceAccount (pod:…, svc:… or sa:…), with :PORT unless there is one only
-    #[arg(value_name = "DESTINATION[:PORT]")]
+    /// Whom: NAMESPACE/NAME of a pod, a Service or a ServiceAccount (pod:…, svc:… or sa:…), with :PORT unless there is one only, and /udp behind it for datagrams
+    #[arg(value_name = "DESTINATION[:PORT][/udp]")]
     destination: Destination,
     /// Method of a request; without it a connection with any bytes is judged
     #[arg(requires = "path")]

@@ -121,6 +121,7 @@ mod tests {
                 ports: Ports::Only(vec![port]),
                 http: None,
             }],
+            udp: vec![],
         };
         Snapshot {
             peers: [(IpAddr::from(STORE), store.clone()), (IpAddr::from(BUYER), buyer)].into(),

@@ -249,6 +249,7 @@ impl Mesh {
             identities: snapshot.identities.clone(),
             peers: snapshot.peers.iter().map(|(at, p)| (ip(at), pod(p))).collect(),
             local: snapshot.local.iter().map(|(cookie, p)| (*cookie, pod(p))).collect(),
+            udp_roots: Default::default(),
             roots: snapshot.roots.iter().map(|(at, r)| (address(at), root(r))).collect(),
             access: snapshot.access.clone(),
         }

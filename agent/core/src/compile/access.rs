@@ -9,12 +9,13 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::members::Members;
+use super::resolver::Resolver;
 use super::routes::Routes;
 use crate::finding::Finding;
 use crate::identity::{Identity, IdentityInfo};
 use crate::index::Index;
-use crate::model::{Kind, ObjectRef, Subject, TrafficTarget};
-use crate::snapshot::{Grant, PairAccess, Ports};
+use crate::model::{Kind, ObjectRef, Subject, TrafficTarget, Transport};
+use crate::snapshot::{Grant, PairAccess, Ports, UdpGrant};
 use granted::{granted, narrow};
 
 /// A target that may grant something: it has a destination of its own namespace, sources and rules.
@@ -61,7 +62,7 @@ fn live_target<'i>(target: &'i TrafficTarget, findings: &mut Vec<Finding>) -> Op
         return None;
     }
     if target.rules.is_empty() {
-        let hint = "name a TCPRoute for any bytes, an HTTPRouteGroup for HTTP";
+        let hint = "name a TCPRoute for any bytes, an HTTPRouteGroup for HTTP, a UDPRoute for datagrams";
         refuse(
             "spec.rules",
             "a target without rules grants nothing".into(),
@@ -87,6 +88,7 @@ pub(super) fn pairs(
     targets: &[LiveTarget<'_>],
     members: &Members<'_>,
     relevant: &Relevant,
+    mut resolver: Option<&mut Resolver>,
     findings: &mut Vec<Finding>,
 ) -> BTreeMap<(Identity, Identity), Arc<PairAccess>> {
     let mut routes = Routes::new(index);
@@ -102,17 +104,36 @@ pub(super) fn pairs(
         let destinations = members.of(live.destination);
         for &dst in &destinations {
             let Some(info) = relevant.infos.get(&dst) else { continue };
-            let ports = narrow(&granted.ports, target.port.as_ref(), info);
-            if ports == Ports::Only(vec![]) {
+            let of = |ports: &Ports, transport| {
+                let ports = narrow(ports, target.port.as_ref(), info, transport);
+                (ports != Ports::Only(vec![])).then_some(ports)
+            };
+            let tcp = granted.tcp.as_ref().and_then(|tcp| {
+                let ports = of(&tcp.ports, Transport::Tcp)?;
+                Some(Grant {
+                    target: target.key.clone(),
+                    ports,
+                    http: tcp.http.clone(),
+                })
+            });
+            let udp = granted.udp.as_ref().and_then(|ports| {
+                let ports = of(ports, Transport::Udp)?;
+                Some(UdpGrant {
+                    target: target.key.clone(),
+                    ports,
+                })
+            });
+            if tcp.is_none() && udp.is_none() {
                 continue;
             }
             narrowed_to_nothing = false;
+            if let (Some(resolver), Some(udp)) = (&mut resolver, &udp) {
+                resolver.note(&sources, dst, &udp.ports);
+            }
             for src in sources.iter().filter(|src| relevant.pair(**src, dst)) {
-                pairs.entry((*src, dst)).or_default().grants.push(Grant {
-                    target: target.key.clone(),
-                    ports: ports.clone(),
-                    http: granted.http.clone(),
-                });
+                let pair = pairs.entry((*src, dst)).or_default();
+                pair.grants.extend(tcp.clone());
+                pair.udp.extend(udp.clone());
             }
         }
         if narrowed_to_nothing && !destinations.is_empty() {

@@ -1,4 +1,4 @@
-//! Where each TCP port of each Service leads, and what Services say about the ports of pods.
+//! Where each TCP and UDP port of each Service leads, and what Services say about the ports of pods.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use crate::index::Index;
 use crate::model::{EndpointSlice, Key, Kind, ObjectRef, Service, ServicePort, TargetPort, Transport};
 use crate::snapshot::PortProtocol;
 
-/// A TCP port of a Service.
+/// A port of a Service.
 pub(super) struct PortEndpoints {
     /// What it declares.
     pub(super) protocol: PortProtocol,
@@ -20,9 +20,12 @@ pub(super) struct PortEndpoints {
     pub(super) addresses: Vec<SocketAddr>,
 }
 
-/// The TCP ports of all Services.
+/// A port as Services number them: TCP and UDP ports of one number are two.
+type PortKey = (Transport, u16);
+
+/// The TCP and UDP ports of all Services.
 pub(super) struct Endpoints<'i> {
-    services: HashMap<&'i Key, BTreeMap<u16, PortEndpoints>>,
+    services: HashMap<&'i Key, BTreeMap<PortKey, PortEndpoints>>,
 }
 
 impl<'i> Endpoints<'i> {
@@ -34,46 +37,60 @@ impl<'i> Endpoints<'i> {
                 .or_default()
                 .push(slice);
         }
-        let mut services: HashMap<&Key, BTreeMap<u16, PortEndpoints>> = HashMap::new();
+        let mut services: HashMap<&Key, BTreeMap<PortKey, PortEndpoints>> = HashMap::new();
         for service in index.services.values() {
             let slices = slices.get(&(service.key.namespace.as_str(), service.key.name.as_str()));
-            let tcp = service
+            let known = service
                 .ports
                 .iter()
-                .filter(|port| port.transport == Transport::Tcp && port.port != 0);
-            for port in tcp {
+                .filter(|port| port.transport != Transport::Sctp && port.port != 0);
+            for port in known {
                 let addresses = match slices {
                     Some(slices) => of_slices(slices, port, findings),
                     None => of_pods(service, port, labels, findings),
                 };
-                let protocol = protocol::declared(port);
+                let protocol = match port.transport {
+                    Transport::Tcp => protocol::declared(port),
+                    // Datagrams are never looked into.
+                    Transport::Udp | Transport::Sctp => PortProtocol::Tcp,
+                };
                 let addresses = addresses.into_iter().collect();
                 let ports = services.entry(&service.key).or_default();
-                ports.entry(port.port).or_insert(PortEndpoints { protocol, addresses });
+                ports
+                    .entry((port.transport, port.port))
+                    .or_insert(PortEndpoints { protocol, addresses });
             }
         }
         Endpoints { services }
     }
 
-    /// A port of a Service, `None` where the Service has no such TCP port.
-    pub(super) fn port(&self, service: &Key, port: u16) -> Option<&PortEndpoints> {
-        self.services.get(service)?.get(&port)
+    /// A port of a Service, `None` where the Service has no such port of this protocol.
+    pub(super) fn port(&self, service: &Key, transport: Transport, port: u16) -> Option<&PortEndpoints> {
+        self.services.get(service)?.get(&(transport, port))
     }
 
-    /// The TCP ports of a Service.
-    pub(super) fn ports_of(&self, service: &Key) -> impl Iterator<Item = (u16, &PortEndpoints)> {
-        self.services
-            .get(service)
-            .into_iter()
-            .flatten()
-            .map(|(port, endpoints)| (*port, endpoints))
+    /// The ports of a Service of this protocol.
+    pub(super) fn ports_of(&self, service: &Key, transport: Transport) -> impl Iterator<Item = (u16, &PortEndpoints)> {
+        let ports = self.services.get(service).into_iter().flatten();
+        ports
+            .filter(move |((of, _), _)| *of == transport)
+            .map(|((_, port), endpoints)| (*port, endpoints))
+    }
+
+    /// Whether a Service has any port that can be split.
+    pub(super) fn has_ports(&self, service: &Key) -> bool {
+        self.services.contains_key(service)
     }
 
     /// What Services declare about pod ports.
     pub(super) fn protocols(&self) -> Protocols {
         let mut declared: HashMap<IpAddr, BTreeMap<u16, PortProtocol>> = HashMap::new();
-        let ports = self.services.values().flat_map(BTreeMap::values);
-        for port in ports.filter(|port| port.protocol != PortProtocol::Detect) {
+        let tcp = self
+            .services
+            .values()
+            .flatten()
+            .filter(|((of, _), _)| *of == Transport::Tcp);
+        for (_, port) in tcp.filter(|(_, port)| port.protocol != PortProtocol::Detect) {
             for address in &port.addresses {
                 let at = declared
                     .entry(address.ip())
@@ -116,7 +133,7 @@ fn of_slices(slices: &[&EndpointSlice], port: &ServicePort, findings: &mut Vec<F
         let same = slice
             .ports
             .iter()
-            .filter(|p| p.transport == Transport::Tcp && p.name == port.name && p.port != 0);
+            .filter(|p| p.transport == port.transport && p.name == port.name && p.port != 0);
         for slice_port in same {
             for (at, endpoint) in slice
                 .endpoints
@@ -158,7 +175,7 @@ fn of_pods(
     for pod in selected {
         let number = match &port.target_port {
             TargetPort::Number(number) => Some(*number).filter(|number| *number != 0),
-            TargetPort::Name(name) => named_port(pod, name),
+            TargetPort::Name(name) => named_port(pod, name, port.transport),
         };
         let Some(number) = number else { continue };
         named_by_none = false;
@@ -173,8 +190,9 @@ fn of_pods(
             key: service.key.clone(),
         };
         let message = format!(
-            "port {} leads to {name:?}, and no selected pod has a TCP port of that name",
-            port.port
+            "port {} leads to {name:?}, and no selected pod has a {} port of that name",
+            port.port,
+            port.transport.as_str()
         );
         findings.push(Finding::warning(&object, "spec.ports", message));
     }

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use weir_abi::{
-    ANY_PORT, Addr, IPPROTO_TCP, PolicyKey, SERVICE_L7, ServiceEntry, ServiceKey, Slot, SlotKey, VERDICT_ALLOW,
-    VERDICT_DENY, VERDICT_L7,
+    ANY_PORT, Addr, IPPROTO_TCP, IPPROTO_UDP, PolicyKey, SERVICE_L7, ServiceEntry, ServiceKey, Slot, SlotKey,
+    VERDICT_ALLOW, VERDICT_DENY, VERDICT_L7,
 };
 
 use crate::identity::Identity;
@@ -18,33 +18,43 @@ use crate::plan::KernelTable;
 use crate::policy::Verdict;
 use crate::snapshot::{PairAccess, Ports, Root, SplitRoute};
 
-/// `POLICY` entries of one pair: one for any port, and one for each port that is allowed more than that.
+/// `POLICY` entries of one pair: for each protocol one for any port, and one for each port that is allowed more than that.
 pub(super) fn policy(pair: (Identity, Identity), access: &PairAccess, into: &mut BTreeMap<PolicyKey, u32>) {
-    let key = |port: u32| PolicyKey {
-        src: pair.0.0,
-        dst: pair.1.0,
-        port,
-        proto: IPPROTO_TCP,
-    };
-    let any = access.verdict_elsewhere();
-    if any != Verdict::Deny {
-        into.insert(key(ANY_PORT), code(any));
-    }
-    let named: BTreeSet<u16> = access
-        .grants
-        .iter()
-        .flat_map(|grant| match &grant.ports {
-            Ports::All => &[][..],
-            Ports::Only(ports) => ports,
-        })
-        .copied()
-        .collect();
-    for port in named {
-        let verdict = access.verdict(port);
-        if verdict != any {
-            into.insert(key(port.into()), code(verdict));
+    let tcp = access.grants.iter().map(|grant| &grant.ports);
+    let udp = access.udp.iter().map(|grant| &grant.ports);
+    let (tcp, udp) = (named(tcp), named(udp));
+    let mut put = |proto: u32, any: Verdict, ports: BTreeSet<u16>, verdict: &dyn Fn(u16) -> Verdict| {
+        let key = |port: u32| PolicyKey {
+            src: pair.0.0,
+            dst: pair.1.0,
+            port,
+            proto,
+        };
+        if any != Verdict::Deny {
+            into.insert(key(ANY_PORT), code(any));
         }
-    }
+        let ports = ports.into_iter().map(|port| (port, verdict(port)));
+        into.extend(
+            ports
+                .filter(|(_, verdict)| *verdict != any)
+                .map(|(port, verdict)| (key(port.into()), code(verdict))),
+        );
+    };
+    put(IPPROTO_TCP, access.verdict_elsewhere(), tcp, &|port| {
+        access.verdict(port)
+    });
+    put(IPPROTO_UDP, access.udp_verdict_elsewhere(), udp, &|port| {
+        access.udp_verdict(port)
+    });
+}
+
+/// The ports that are named in these sets.
+fn named<'g>(sets: impl Iterator<Item = &'g Ports>) -> BTreeSet<u16> {
+    let named = sets.flat_map(|ports| match ports {
+        Ports::All => &[][..],
+        Ports::Only(ports) => ports,
+    });
+    named.copied().collect()
 }
 
 fn code(verdict: Verdict) -> u32 {
@@ -55,13 +65,13 @@ fn code(verdict: Verdict) -> u32 {
     }
 }
 
-/// `SERVICES` and `SLOTS`.
-pub(super) fn services(roots: &BTreeMap<SocketAddr, Arc<Root>>, table: &mut KernelTable) {
+/// `SERVICES` and `SLOTS` of one protocol.
+pub(super) fn services(roots: &BTreeMap<SocketAddr, Arc<Root>>, proto: u32, table: &mut KernelTable) {
     for (address, root) in roots {
         let key = ServiceKey {
             addr: Addr::from_ip(address.ip()),
             port: address.port().into(),
-            proto: IPPROTO_TCP,
+            proto,
         };
         let slots = match root.routes.last() {
             Some(last) if !root.engine_picks() => slots(last),
@@ -87,7 +97,8 @@ pub(super) fn services(roots: &BTreeMap<SocketAddr, Arc<Root>>, table: &mut Kern
     }
 }
 
-/// The alias table over all endpoints of a route.
+/// The alias table over all endpoints of a route, in the order of their addresses: the programs search in it whether an
+/// endpoint is still there.
 fn slots(route: &SplitRoute) -> Vec<Slot> {
     let weights = endpoint_weights(route);
     let columns = alias_table(&weights.iter().map(|(_, weight)| *weight).collect::<Vec<_>>());

@@ -103,7 +103,11 @@ fn info(pod: &Pod, bindings: Option<&BTreeSet<&Key>>, wanted: &WantedPorts<'_>) 
     }
     let named_ports = names
         .into_iter()
-        .filter_map(|name| Some((name.to_owned(), named_port(pod, name)?)))
+        .flat_map(|name| [Transport::Tcp, Transport::Udp].map(|transport| (name, transport)))
+        .filter_map(|(name, transport)| {
+            let port = named_port(pod, name, transport)?;
+            Some((IdentityInfo::port_key(name, transport), port))
+        })
         .collect();
     IdentityInfo {
         namespace: pod.key.namespace.clone(),
@@ -113,10 +117,10 @@ fn info(pod: &Pod, bindings: Option<&BTreeSet<&Key>>, wanted: &WantedPorts<'_>) 
     }
 }
 
-/// The number of a pod's TCP port of this name; the first container that declares it wins, as with Kubernetes.
-pub(super) fn named_port(pod: &Pod, name: &str) -> Option<u16> {
+/// The number of a pod's port of this name and protocol; the first container that declares it wins, as with Kubernetes.
+pub(super) fn named_port(pod: &Pod, name: &str, transport: Transport) -> Option<u16> {
     let of_name = |port: &&crate::model::ContainerPort| {
-        port.transport == Transport::Tcp && port.port != 0 && port.name.as_deref() == Some(name)
+        port.transport == transport && port.port != 0 && port.name.as_deref() == Some(name)
     };
     pod.ports.iter().find(of_name).map(|port| port.port)
 }

@@ -4,7 +4,7 @@
 
 mod live;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -12,23 +12,33 @@ use super::endpoints::Endpoints;
 use super::peers::is_usable;
 use crate::finding::Finding;
 use crate::index::Index;
-use crate::model::{Key, Kind, ObjectRef, Service, TrafficSplit};
+use crate::model::{Key, Kind, ObjectRef, Service, TrafficSplit, Transport};
 use crate::snapshot::{Backend, PortProtocol, Root, SplitRoute};
 use live::{LiveSplit, live_splits};
 
-/// Every ClusterIP and TCP port, and where they lead.
-pub(super) fn roots(
+/// Services by ClusterIP and port.
+pub(super) type Roots = BTreeMap<SocketAddr, Arc<Root>>;
+
+/// Every ClusterIP and port, and where they lead: over TCP, and over UDP.
+pub(super) fn roots(index: &Index, endpoints: &Endpoints<'_>, findings: &mut Vec<Finding>) -> (Roots, Roots) {
+    let splits = live_splits(index, endpoints, findings);
+    let of = |transport, findings: &mut Vec<Finding>| roots_of(index, endpoints, transport, &splits, findings);
+    (of(Transport::Tcp, findings), of(Transport::Udp, findings))
+}
+
+fn roots_of(
     index: &Index,
     endpoints: &Endpoints<'_>,
+    transport: Transport,
+    splits: &HashMap<&Key, Vec<LiveSplit<'_>>>,
     findings: &mut Vec<Finding>,
-) -> BTreeMap<SocketAddr, Arc<Root>> {
-    let splits = live_splits(index, endpoints, findings);
+) -> Roots {
     let mut holders: BTreeMap<SocketAddr, &Key> = BTreeMap::new();
     let mut roots = BTreeMap::new();
     for service in index.services.values() {
         let splits = splits.get(&service.key).map_or(&[][..], Vec::as_slice);
         for ip in service.cluster_ips.iter().map(IpAddr::to_canonical).filter(is_usable) {
-            for (port, declared) in endpoints.ports_of(&service.key) {
+            for (port, declared) in endpoints.ports_of(&service.key, transport) {
                 let address = SocketAddr::new(ip, port);
                 if let Some(holder) = holders.get(&address) {
                     let message = format!("{address} belongs to Service {holder} already; this one is ignored there");
@@ -39,6 +49,7 @@ pub(super) fn roots(
                 let target = Target {
                     endpoints,
                     service,
+                    transport,
                     address,
                 };
                 let root = root(&target, declared.protocol, splits, findings);
@@ -53,12 +64,15 @@ pub(super) fn roots(
 struct Target<'i> {
     endpoints: &'i Endpoints<'i>,
     service: &'i Service,
+    transport: Transport,
     address: SocketAddr,
 }
 
 fn root(target: &Target<'_>, protocol: PortProtocol, splits: &[LiveSplit<'_>], findings: &mut Vec<Finding>) -> Root {
     let mut routes: Vec<SplitRoute> = Vec::new();
-    for live in splits {
+    let udp = target.transport == Transport::Udp;
+    // A datagram never matches: it goes past such splits, to what is behind them.
+    for live in splits.iter().filter(|live| !(udp && live.matches.is_some())) {
         let object = split_ref(live.split);
         if live.matches.is_some() && protocol == PortProtocol::Tcp {
             let message = format!(
@@ -74,10 +88,13 @@ fn root(target: &Target<'_>, protocol: PortProtocol, splits: &[LiveSplit<'_>], f
             .filter_map(|(service, weight)| backend(target, live, service, *weight, findings))
             .collect();
         if backends.is_empty() && live.split.backends.iter().any(|backend| backend.weight_millis > 0) {
-            let message = format!(
-                "nobody is left for port {}: HTTP is answered 503, TCP refused",
-                target.address.port()
-            );
+            let answer = if udp {
+                "datagrams are"
+            } else {
+                "HTTP is answered 503, TCP"
+            };
+            let port = target.address.port();
+            let message = format!("nobody is left for {}port {port}: {answer} refused", prefix(target));
             findings.push(Finding::warning(&object, "spec.backends", message).missing(Kind::Pod));
         }
         routes.push(SplitRoute {
@@ -117,8 +134,9 @@ fn backend(
 ) -> Option<Backend> {
     let object = split_ref(live.split);
     let port = target.address.port();
-    let Some(declared) = target.endpoints.port(service, port) else {
-        let message = format!("backend {service} has no TCP port {port}: it is out for that port");
+    let Some(declared) = target.endpoints.port(service, target.transport, port) else {
+        let transport = target.transport.as_str();
+        let message = format!("backend {service} has no {transport} port {port}: it is out for that port");
         findings.push(
             Finding::error(&object, "spec.backends", message).hint("backends need the ports of the root Service"),
         );
@@ -130,8 +148,10 @@ fn backend(
             (false, true) => " with an IPv4 address",
             (false, false) => " with an IPv6 address",
         };
-        let message =
-            format!("backend {service} has no ready endpoint{family} for port {port}: the others take its share");
+        let message = format!(
+            "backend {service} has no ready endpoint{family} for {}port {port}: the others take its share",
+            prefix(target)
+        );
         findings.push(Finding::warning(&object, "spec.backends", message).missing(Kind::Pod));
         return None;
     };
@@ -144,7 +164,9 @@ fn backend(
 
 /// Endpoints of the address's family; `None` where there are none.
 fn own_endpoints(target: &Target<'_>, service: &Key) -> Option<Vec<SocketAddr>> {
-    let declared = target.endpoints.port(service, target.address.port())?;
+    let declared = target
+        .endpoints
+        .port(service, target.transport, target.address.port())?;
     let family = target.address.is_ipv4();
     let endpoints: Vec<_> = declared
         .addresses
@@ -153,6 +175,14 @@ fn own_endpoints(target: &Target<'_>, service: &Key) -> Option<Vec<SocketAddr>> 
         .filter(|address| address.is_ipv4() == family)
         .collect();
     (!endpoints.is_empty()).then_some(endpoints)
+}
+
+/// In front of "port": TCP goes without saying.
+fn prefix(target: &Target<'_>) -> &'static str {
+    match target.transport {
+        Transport::Udp => "UDP ",
+        Transport::Tcp | Transport::Sctp => "",
+    }
 }
 
 fn split_ref(split: &TrafficSplit) -> ObjectRef {

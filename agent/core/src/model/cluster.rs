@@ -79,6 +79,17 @@ pub enum Transport {
     Sctp,
 }
 
+impl Transport {
+    /// As manifests write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Transport::Tcp => "TCP",
+            Transport::Udp => "UDP",
+            Transport::Sctp => "SCTP",
+        }
+    }
+}
+
 /// A Service.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Service {

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::Verdict;
 use crate::matcher::Probe;
-use crate::snapshot::{Grant, HttpRoutes, PodInfo, Ports, Root, Snapshot};
+use crate::model::Key;
+use crate::snapshot::{Grant, HttpRoutes, PairAccess, PodInfo, Ports, Root, Snapshot, UdpGrant};
 
 /// One connection or request between two pods, judged.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -21,6 +22,9 @@ pub struct Explanation {
     pub destination_identity: String,
     /// Pod port.
     pub port: u16,
+    /// `udp` for datagrams; absent for a connection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protocol: Option<&'static str>,
     /// Whether it passes.
     pub allowed: bool,
     /// What the kernel does with the connection; `None` where the destination is not enforced.
@@ -44,6 +48,11 @@ pub enum AllowedBy {
     NotEnforced,
     /// Any bytes, by TCPRoutes alone.
     TcpRoute {
+        /// TrafficTarget.
+        target: String,
+    },
+    /// Datagrams, by UDPRoutes.
+    UdpRoute {
         /// TrafficTarget.
         target: String,
     },
@@ -111,12 +120,70 @@ pub fn explain(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16, req
         destination: dst.pod.to_string(),
         destination_identity: dst.info.to_string(),
         port,
+        protocol: None,
         allowed: by.is_some(),
         verdict: dst.enforced.then(|| snapshot.verdict(src.identity, dst.identity, port)),
         by,
         missing,
         candidates,
     }
+}
+
+/// Judges datagrams from `src` to `dst`.
+pub fn explain_udp(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16) -> Explanation {
+    let judged = snapshot.authorize_udp(src.identity, dst.identity, port);
+    let (by, missing) = match judged {
+        _ if !dst.enforced => (Some(AllowedBy::NotEnforced), None),
+        Ok(grant) => {
+            let target = grant.target.to_string();
+            (Some(AllowedBy::UdpRoute { target }), None)
+        }
+        Err(missing) => (None, Some(missing.to_string())),
+    };
+    Explanation {
+        source: src.pod.to_string(),
+        source_identity: src.info.to_string(),
+        destination: dst.pod.to_string(),
+        destination_identity: dst.info.to_string(),
+        port,
+        protocol: Some("udp"),
+        allowed: by.is_some(),
+        verdict: dst
+            .enforced
+            .then(|| snapshot.udp_verdict(src.identity, dst.identity, port)),
+        candidates: if by.is_some() {
+            vec![]
+        } else {
+            udp_candidates(snapshot, src, dst, port)
+        },
+        by,
+        missing,
+    }
+}
+
+fn udp_candidates(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16) -> Vec<Candidate> {
+    let pair = snapshot.pair(src.identity, dst.identity);
+    if let Some(access) = pair.filter(|access| !access.udp.is_empty()) {
+        let not = |grant: &UdpGrant| Candidate {
+            target: grant.target.to_string(),
+            route: None,
+            why: other_ports(&grant.ports, port).unwrap_or_default(),
+        };
+        return access.udp.iter().map(not).collect();
+    }
+    let mut others = of_other_sources(snapshot, src, dst, |access| {
+        access.udp.iter().map(|grant| &grant.target).collect()
+    });
+    // TrafficTargets that name both and no UDPRoute come closest.
+    let tcp = pair.into_iter().flat_map(|access| &access.grants);
+    others.extend(tcp.map(|grant| Candidate {
+        target: grant.target.to_string(),
+        route: None,
+        why: "it has no UDPRoute".to_owned(),
+    }));
+    others.sort_by(|a, b| (&a.target, &a.why).cmp(&(&b.target, &b.why)));
+    others.dedup();
+    others
 }
 
 fn judge(
@@ -157,27 +224,60 @@ fn judge(
 
 /// Why each TrafficTarget between the two does not hold; where there is none, those that speak of the destination.
 fn candidates(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16, request: Option<&Probe>) -> Vec<Candidate> {
-    if let Some(access) = snapshot.pair(src.identity, dst.identity) {
+    let pair = snapshot.pair(src.identity, dst.identity);
+    if let Some(access) = pair.filter(|access| !access.grants.is_empty()) {
         return access
             .grants
             .iter()
             .flat_map(|grant| why_not(grant, port, request))
             .collect();
     }
+    let mut others = of_other_sources(snapshot, src, dst, |access| {
+        access.grants.iter().map(|grant| &grant.target).collect()
+    });
+    let udp = pair.into_iter().flat_map(|access| &access.udp);
+    others.extend(udp.map(|grant| Candidate {
+        target: grant.target.to_string(),
+        route: None,
+        why: "it has UDPRoutes only".to_owned(),
+    }));
+    others.sort_by(|a, b| (&a.target, &a.why).cmp(&(&b.target, &b.why)));
+    others.dedup();
+    others
+}
+
+/// TrafficTargets that speak of the destination, and of others than the source.
+fn of_other_sources(
+    snapshot: &Snapshot,
+    src: &PodInfo,
+    dst: &PodInfo,
+    targets: impl Fn(&PairAccess) -> Vec<&Key>,
+) -> Vec<Candidate> {
     let mut others: Vec<Candidate> = Vec::new();
     for ((other, to), access) in &snapshot.access {
-        let Some(other) = snapshot.identities.get(other).filter(|_| *to == dst.identity) else {
+        if *to != dst.identity || *other == src.identity {
+            continue;
+        }
+        let Some(other) = snapshot.identities.get(other) else {
             continue;
         };
-        others.extend(access.grants.iter().map(|grant| Candidate {
-            target: grant.target.to_string(),
+        others.extend(targets(access).into_iter().map(|target| Candidate {
+            target: target.to_string(),
             route: None,
             why: format!("it names {other} as a source, not {}", src.info),
         }));
     }
-    others.sort_by(|a, b| (&a.target, &a.why).cmp(&(&b.target, &b.why)));
-    others.dedup();
     others
+}
+
+/// Why a set of ports does not hold for this one.
+fn other_ports(ports: &Ports, port: u16) -> Option<String> {
+    let Ports::Only(ports) = ports else { return None };
+    if ports.contains(&port) {
+        return None;
+    }
+    let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
+    Some(format!("it holds for port {ports}, not {port}"))
 }
 
 fn why_not(grant: &Grant, port: u16, request: Option<&Probe>) -> Vec<Candidate> {
@@ -186,9 +286,8 @@ fn why_not(grant: &Grant, port: u16, request: Option<&Probe>) -> Vec<Candidate> 
         route,
         why,
     };
-    if let (Ports::Only(ports), false) = (&grant.ports, grant.ports.contains(port)) {
-        let ports = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(", ");
-        return vec![candidate(None, format!("it holds for port {ports}, not {port}"))];
+    if let Some(why) = other_ports(&grant.ports, port) {
+        return vec![candidate(None, why)];
     }
     match (&grant.http, request) {
         (None, _) => vec![],

@@ -34,6 +34,20 @@ pub enum Missing {
         /// The pod port.
         port: u16,
     },
+    /// No TrafficTarget names both with a UDPRoute.
+    UdpTarget {
+        /// The source.
+        src: Arc<IdentityInfo>,
+        /// The destination.
+        dst: Arc<IdentityInfo>,
+    },
+    /// TrafficTargets name both with UDPRoutes, none of them holds for the port.
+    UdpPort {
+        /// What they grant.
+        access: Arc<PairAccess>,
+        /// The pod port.
+        port: u16,
+    },
     /// TrafficTargets allow HTTP on this port, and these bytes are none (or are not seen as such).
     AnyBytes {
         /// What they grant.
@@ -55,6 +69,25 @@ pub enum Missing {
 impl Missing {
     pub(super) fn tcp(snapshot: &Snapshot, src: Identity, dst: Identity, port: u16) -> Missing {
         Missing::before_http(snapshot, src, dst, port).unwrap_or_else(|access| Missing::AnyBytes { access, port })
+    }
+
+    pub(super) fn udp(snapshot: &Snapshot, src: Identity, dst: Identity, port: u16) -> Missing {
+        let Some(src_info) = snapshot.identities.get(&src) else {
+            return Missing::UnknownSource;
+        };
+        let Some(dst_info) = snapshot.identities.get(&dst) else {
+            return Missing::UnknownDestination;
+        };
+        match snapshot.pair(src, dst) {
+            Some(access) if !access.udp.is_empty() => Missing::UdpPort {
+                access: access.clone(),
+                port,
+            },
+            _ => Missing::UdpTarget {
+                src: src_info.clone(),
+                dst: dst_info.clone(),
+            },
+        }
     }
 
     pub(super) fn http(
@@ -80,7 +113,7 @@ impl Missing {
         let Some(dst_info) = snapshot.identities.get(&dst) else {
             return Ok(Missing::UnknownDestination);
         };
-        match snapshot.pair(src, dst) {
+        match snapshot.pair(src, dst).filter(|access| !access.grants.is_empty()) {
             None => Ok(Missing::Target {
                 src: src_info.clone(),
                 dst: dst_info.clone(),
@@ -98,8 +131,8 @@ impl Missing {
         match self {
             Missing::UnknownSource => "unknown_source",
             Missing::UnknownDestination => "unknown_destination",
-            Missing::Target { .. } => "no_target",
-            Missing::Port { .. } => "no_port",
+            Missing::Target { .. } | Missing::UdpTarget { .. } => "no_target",
+            Missing::Port { .. } | Missing::UdpPort { .. } => "no_port",
             Missing::AnyBytes { .. } => "not_http",
             Missing::Route { .. } => "no_route",
         }
@@ -115,6 +148,13 @@ impl fmt::Display for Missing {
             Missing::Port { access, port } => {
                 let targets = access.grants.iter().map(|grant| &grant.target);
                 write!(f, "{} port {port}", Allows(targets.collect(), "no"))
+            }
+            Missing::UdpTarget { src, dst } => {
+                write!(f, "no TrafficTarget with a UDPRoute allows {src} to reach {dst}")
+            }
+            Missing::UdpPort { access, port } => {
+                let targets = access.udp.iter().map(|grant| &grant.target);
+                write!(f, "{} UDP port {port}", Allows(targets.collect(), "no"))
             }
             Missing::AnyBytes { access, port } => {
                 let targets = on_port(access, *port);

@@ -4,9 +4,10 @@
 //!
 //! - `connections`: `SOURCE -> POD:PORT` → what the kernel does (`deny`, `l7`, `allow`, `unjudged`), from its own tables.
 //!   SOURCE is a pod, or an address that no pod has.
+//! - `datagrams`: the same over UDP (`deny`, `allow`, `unjudged`).
 //! - `requests`: `SOURCE -> POD:PORT METHOD PATH [-H NAME: VALUE]…` → what allowed it or what was missing.
-//! - `services`: `ADDRESS:PORT [METHOD PATH [-H …]]` → where it goes: by which split, to which backends with which shares.
-//! - `slots`: `ADDRESS:PORT` → what the kernel's alias table gives to each endpoint, in percent.
+//! - `services`: `[udp ]ADDRESS:PORT [METHOD PATH [-H …]]` → where it goes: by which split, to which backends with which shares.
+//! - `slots`: `[udp ]ADDRESS:PORT` → what the kernel's alias table gives to each endpoint, in percent.
 //! - `policy`: all entries of the kernel's table. `findings`: all that is wrong with the objects, in full.
 //!
 //! `BLESS=1 cargo test -p weir-core --test golden` writes the answers anew; read the difference before it is committed.
@@ -25,6 +26,8 @@ struct Expect {
     node: String,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     connections: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    datagrams: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     requests: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -55,6 +58,7 @@ fn answers(world: &World, expect: &Expect) -> Expect {
     Expect {
         node: expect.node.clone(),
         connections: ask(&expect.connections, &|question| world.connection(question)),
+        datagrams: ask(&expect.datagrams, &|question| world.datagram(question)),
         requests: ask(&expect.requests, &|question| world.request(question)),
         services: ask(&expect.services, &|question| world.service(question)),
         slots: ask(&expect.slots, &|question| world.slots(question)),

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use weir_abi::{ANY_PORT, Addr, IDENTITY_UNKNOWN, IPPROTO_TCP, PEER_ENFORCED, PolicyKey, VERDICT_ALLOW, VERDICT_L7};
+use weir_abi::{ANY_PORT, Addr, IDENTITY_UNKNOWN, PEER_ENFORCED, PolicyKey, VERDICT_ALLOW, VERDICT_L7};
 use weir_core::plan::KernelTable;
 use weir_core::policy::Verdict;
 
@@ -19,16 +19,13 @@ pub struct Tuple {
     pub to: IpAddr,
     /// Its port.
     pub port: u16,
+    /// `IPPROTO_TCP` or `IPPROTO_UDP`.
+    pub proto: u32,
 }
 
 /// The two identities and the port in `POLICY`.
-pub fn policy(table: &KernelTable, src: u64, dst: u64, port: u16) -> Verdict {
-    let key = |port: u32| PolicyKey {
-        src,
-        dst,
-        port,
-        proto: IPPROTO_TCP,
-    };
+pub fn policy(table: &KernelTable, src: u64, dst: u64, port: u16, proto: u32) -> Verdict {
+    let key = |port: u32| PolicyKey { src, dst, port, proto };
     if src == IDENTITY_UNKNOWN {
         return Verdict::Deny;
     }
@@ -43,13 +40,15 @@ pub fn policy(table: &KernelTable, src: u64, dst: u64, port: u16) -> Verdict {
     }
 }
 
-/// `connect()` in the client's pod. What is not captured, or goes to whom nobody enforces, is let alone.
+/// `connect()` or `sendmsg()` in the client's pod. What is not captured, or goes to whom nobody enforces, is let alone.
 pub fn connect(table: &KernelTable, tuple: &Tuple) -> Verdict {
     let Some(pod) = table.pods.get(&tuple.client) else {
         return Verdict::Allow;
     };
     match table.peers.get(&Addr::from_ip(tuple.to)) {
-        Some(peer) if peer.flags & PEER_ENFORCED != 0 => policy(table, pod.identity, peer.identity, tuple.port),
+        Some(peer) if peer.flags & PEER_ENFORCED != 0 => {
+            policy(table, pod.identity, peer.identity, tuple.port, tuple.proto)
+        }
         _ => Verdict::Allow,
     }
 }
@@ -63,7 +62,7 @@ pub fn arrive(table: &KernelTable, tuple: &Tuple) -> Verdict {
         .peers
         .get(&Addr::from_ip(tuple.from))
         .map_or(IDENTITY_UNKNOWN, |peer| peer.identity);
-    policy(table, src, pod.identity, tuple.port)
+    policy(table, src, pod.identity, tuple.port, tuple.proto)
 }
 
 /// Both ends.

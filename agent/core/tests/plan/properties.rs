@@ -14,6 +14,8 @@ use weir_core::plan::Plan;
 use weir_core::policy::Verdict;
 use weir_core::snapshot::PodInfo;
 
+use weir_abi::{IPPROTO_TCP, IPPROTO_UDP};
+
 use crate::kernel;
 use crate::random::{self, PORTS};
 use crate::world::settings;
@@ -35,6 +37,9 @@ fn requests() -> Vec<Probe> {
         request("GET", "/d"),
     ]
 }
+
+/// Marks a port of UDP in a tuple; no port of [`PORTS`] has this bit.
+const UDP: u16 = 1 << 15;
 
 /// The verdict on a port, and for each of `requests` whether it is allowed.
 type Access = ((IpAddr, IpAddr, u16), Verdict, Vec<bool>);
@@ -58,6 +63,9 @@ fn access(plan: &Plan) -> Vec<Access> {
                         .is_ok()
                 };
                 all.push(((**from, **to, port), verdict, requests().iter().map(allowed).collect()));
+                // Datagrams stand behind the ports of TCP; there are no requests in them.
+                let udp = snapshot.udp_verdict(src.identity, dst.identity, port);
+                all.push(((**from, **to, UDP | port), udp, vec![]));
             }
         }
     }
@@ -98,8 +106,12 @@ proptest! {
         for src in plan.snapshot.peers.values() {
             for dst in plan.snapshot.peers.values() {
                 for port in PORTS.into_iter().chain([0, 65535]) {
-                    let kernel = kernel::policy(&plan.kernel, src.identity.0, dst.identity.0, port);
-                    prop_assert_eq!(kernel, plan.snapshot.verdict(src.identity, dst.identity, port));
+                    let kernel = |proto| kernel::policy(&plan.kernel, src.identity.0, dst.identity.0, port, proto);
+                    let (tcp, udp) = (kernel(IPPROTO_TCP), kernel(IPPROTO_UDP));
+                    prop_assert_eq!(tcp, plan.snapshot.verdict(src.identity, dst.identity, port));
+                    prop_assert_eq!(udp, plan.snapshot.udp_verdict(src.identity, dst.identity, port));
+                    let granted = plan.snapshot.authorize_udp(src.identity, dst.identity, port).is_ok();
+                    prop_assert_eq!(udp, if granted { Verdict::Allow } else { Verdict::Deny });
                 }
             }
         }

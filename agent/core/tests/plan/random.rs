@@ -78,11 +78,18 @@ fn pod() -> impl Strategy<Value = Object> {
                     labels,
                     node: node.into(),
                     account,
-                    ports: vec![ContainerPort {
-                        name: Some("web".into()),
-                        port: web,
-                        transport: Transport::Tcp,
-                    }],
+                    ports: vec![
+                        ContainerPort {
+                            name: Some("web".into()),
+                            port: web,
+                            transport: Transport::Tcp,
+                        },
+                        ContainerPort {
+                            name: Some("web".into()),
+                            port: 9,
+                            transport: Transport::Udp,
+                        },
+                    ],
                     host_network,
                     netns: None,
                     ready,
@@ -95,28 +102,38 @@ fn pod() -> impl Strategy<Value = Object> {
 fn service() -> impl Strategy<Value = Object> {
     let target = prop_oneof![Just(TargetPort::Number(80)), Just(TargetPort::Name("web".into()))];
     let port = (target, pick(&["http", "tcp", "", "web"]), pick(&[80_u16, 81]));
-    (key("service", 3), prop::option::of(labels()), port, any::<bool>()).prop_map(
-        |(key, selector, (target_port, name, port), v6)| {
+    let transports = pick(&[
+        &[Transport::Tcp][..],
+        &[Transport::Udp],
+        &[Transport::Tcp, Transport::Udp],
+    ]);
+    (
+        key("service", 3),
+        prop::option::of(labels()),
+        port,
+        any::<bool>(),
+        transports,
+    )
+        .prop_map(|(key, selector, (target_port, name, port), v6, transports)| {
             let mut cluster_ips = vec![own_address(
                 &Key::new(format!("svc-{}", key.namespace), &key.name),
                 false,
             )];
             cluster_ips.extend(v6.then(|| own_address(&key, true)));
-            let port = ServicePort {
+            let port = |transport: &Transport| ServicePort {
                 name: name.into(),
                 port,
-                target_port,
-                transport: Transport::Tcp,
+                target_port: target_port.clone(),
+                transport: *transport,
                 app_protocol: None,
             };
             Object::Service(Service {
                 key,
                 cluster_ips,
                 selector,
-                ports: vec![port],
+                ports: transports.iter().map(port).collect(),
             })
-        },
-    )
+        })
 }
 
 fn subject(own: impl Strategy<Value = &'static str>) -> impl Strategy<Value = Subject> {
@@ -146,7 +163,7 @@ fn rule() -> impl Strategy<Value = TargetRule> {
     prop_oneof![
         5 => http,
         5 => ports(RuleKind::TcpRoute),
-        1 => ports(RuleKind::UdpRoute),
+        3 => ports(RuleKind::UdpRoute),
         1 => ports(RuleKind::Unknown("TCPRoutes".into())),
     ]
 }
@@ -208,7 +225,7 @@ fn group() -> impl Strategy<Value = Object> {
 
 fn port_route() -> impl Strategy<Value = Object> {
     let ports = pick(&[vec![], vec![80], vec![80, 8080], vec![0], vec![0, 9]]);
-    (key("route", 2), ports, prop::bool::weighted(0.8)).prop_map(|(key, ports, tcp)| {
+    (key("route", 2), ports, prop::bool::weighted(0.7)).prop_map(|(key, ports, tcp)| {
         let route = PortRoute { key, ports };
         if tcp {
             Object::TcpRoute(route)

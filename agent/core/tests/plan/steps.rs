@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use proptest::prelude::*;
-use weir_abi::ANY_PORT;
+use weir_abi::{ANY_PORT, IPPROTO_TCP, IPPROTO_UDP};
 use weir_core::compile::compile;
 use weir_core::diff::{MapOp, diff};
 use weir_core::model::Object;
@@ -42,13 +42,16 @@ fn tuples(old: &Plan, new: &Plan) -> Vec<Tuple> {
     let mut tuples = Vec::new();
     for (client, from) in &all {
         for (server, to) in &all {
-            tuples.extend(PORTS.map(|port| Tuple {
+            let tuple = |port, proto| Tuple {
                 client: *client,
                 from: *from,
                 server: *server,
                 to: *to,
                 port,
-            }));
+                proto,
+            };
+            tuples.extend(PORTS.map(|port| tuple(port, IPPROTO_TCP)));
+            tuples.extend(PORTS.map(|port| tuple(port, IPPROTO_UDP)));
         }
     }
     tuples

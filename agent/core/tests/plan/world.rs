@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use serde_json::Value;
-use weir_abi::{ANY_PORT, Addr, IPPROTO_TCP, SERVICE_L7, ServiceKey, SlotKey};
+use weir_abi::{ANY_PORT, Addr, IPPROTO_TCP, IPPROTO_UDP, SERVICE_L7, ServiceKey, SlotKey};
 use weir_core::compile::compile;
 use weir_core::convert::{Converted, convert_all};
 use weir_core::identity::Identity;
@@ -86,6 +86,23 @@ impl World {
 
     /// The kernel's verdict on `SOURCE -> POD:PORT`, checked against the snapshot's.
     pub fn connection(&self, question: &str) -> String {
+        self.judged(question, IPPROTO_TCP)
+    }
+
+    /// The same over UDP; what is refused, with what is missing.
+    pub fn datagram(&self, question: &str) -> String {
+        let verdict = self.judged(question, IPPROTO_UDP);
+        let (source, destination, port) = ends(question);
+        let identity = self.pod(source).map_or(Identity::UNKNOWN, |pod| pod.identity);
+        let server = self.pod(destination).expect("asked above");
+        match self.plan.snapshot.authorize_udp(identity, server.identity, port) {
+            Err(missing) if verdict == "deny" => format!("deny: {missing}"),
+            Ok(grant) if verdict == "allow" => format!("allow by {}", grant.target),
+            _ => verdict,
+        }
+    }
+
+    fn judged(&self, question: &str, proto: u32) -> String {
         let (source, destination, port) = ends(question);
         let server = self.pod(destination).unwrap_or_else(|| panic!("no pod {destination}"));
         let client = self.pod(source);
@@ -101,17 +118,19 @@ impl World {
             server: server.cookie.unwrap_or(0),
             to: server.ips[0],
             port,
+            proto,
         };
         if !server.enforced {
             return "unjudged".to_owned();
         }
         let verdict = kernel::verdict(&self.plan.kernel, &tuple);
         let identity = client.map_or(Identity::UNKNOWN, |pod| pod.identity);
-        assert_eq!(
-            verdict,
-            self.plan.snapshot.verdict(identity, server.identity, port),
-            "{question}"
-        );
+        let snapshot = &self.plan.snapshot;
+        let of_snapshot = match proto {
+            IPPROTO_UDP => snapshot.udp_verdict(identity, server.identity, port),
+            _ => snapshot.verdict(identity, server.identity, port),
+        };
+        assert_eq!(verdict, of_snapshot, "{question}");
         format!("{verdict:?}").to_lowercase()
     }
 
@@ -136,16 +155,21 @@ impl World {
         }
     }
 
-    /// Where `ADDRESS:PORT [METHOD PATH [-H …]]` goes.
+    /// Where `[udp ]ADDRESS:PORT [METHOD PATH [-H …]]` goes.
     pub fn service(&self, question: &str) -> String {
+        let (question, proto) = protocol(question);
         let (address, request) = question.split_once(' ').unwrap_or((question, ""));
         let address: SocketAddr = address.parse().expect("an address and a port");
-        let Some(root) = self.plan.snapshot.roots.get(&address) else {
+        let roots = match proto {
+            IPPROTO_UDP => &self.plan.snapshot.udp_roots,
+            _ => &self.plan.snapshot.roots,
+        };
+        let Some(root) = roots.get(&address) else {
             return "no Service".to_owned();
         };
         let probe = (!request.is_empty()).then(|| probe(request));
         let routing = policy::route(root, probe.as_ref());
-        let entry = self.plan.kernel.services[&key(address)];
+        let entry = self.plan.kernel.services[&key(address, proto)];
         assert_eq!(entry.flags & SERVICE_L7 != 0, root.engine_picks(), "{question}");
         let shares = routing.shares.iter().map(|share| {
             let endpoints: Vec<String> = share.endpoints.iter().map(ToString::to_string).collect();
@@ -158,8 +182,9 @@ impl World {
     }
 
     /// What the kernel's alias table gives to each endpoint.
-    pub fn slots(&self, address: &str) -> String {
-        let entry = self.plan.kernel.services[&key(address.parse().expect("an address and a port"))];
+    pub fn slots(&self, question: &str) -> String {
+        let (address, proto) = protocol(question);
+        let entry = self.plan.kernel.services[&key(address.parse().expect("an address and a port"), proto)];
         let mut shares: BTreeMap<SocketAddr, f64> = BTreeMap::new();
         for slot in 0..entry.slots {
             let slot = self.plan.kernel.slots[&SlotKey {
@@ -193,7 +218,8 @@ impl World {
                 key.port.to_string()
             };
             let verdict = ["", "deny", "allow", "l7"][*verdict as usize];
-            format!("{} -> {} {port} {verdict}", name(key.src), name(key.dst))
+            let udp = if key.proto == IPPROTO_UDP { "/udp" } else { "" };
+            format!("{} -> {} {port}{udp} {verdict}", name(key.src), name(key.dst))
         });
         let mut entries: Vec<String> = entries.collect();
         entries.sort();
@@ -201,11 +227,19 @@ impl World {
     }
 }
 
-fn key(address: SocketAddr) -> ServiceKey {
+/// A question without the word for its protocol.
+fn protocol(question: &str) -> (&str, u32) {
+    match question.strip_prefix("udp ") {
+        Some(rest) => (rest, IPPROTO_UDP),
+        None => (question, IPPROTO_TCP),
+    }
+}
+
+fn key(address: SocketAddr, proto: u32) -> ServiceKey {
     ServiceKey {
         addr: Addr::from_ip(address.ip()),
         port: address.port().into(),
-        proto: IPPROTO_TCP,
+        proto,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use weir_core::model::Key;
+use weir_core::model::{Key, Transport};
 
 /// What a place is said to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,17 +58,24 @@ impl fmt::Display for Place {
     }
 }
 
-/// A place and a port.
+/// A place, a port and a protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Destination {
     pub(super) place: Place,
     pub(super) port: Option<u16>,
+    /// TCP unless `/udp` is behind the port.
+    pub(super) transport: Transport,
 }
 
 impl FromStr for Destination {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Destination, String> {
+        let (text, transport) = match text.rsplit_once('/') {
+            Some((rest, "udp")) if rest.contains('/') => (rest, Transport::Udp),
+            Some((rest, "tcp")) if rest.contains('/') => (rest, Transport::Tcp),
+            _ => (text, Transport::Tcp),
+        };
         // The colon of `svc:` stands before the slash, that of the port behind it.
         let (place, port) = match text.rsplit_once(':') {
             Some((place, port)) if place.contains('/') => (place, Some(port)),
@@ -82,6 +89,7 @@ impl FromStr for Destination {
         Ok(Destination {
             place: place.parse()?,
             port,
+            transport,
         })
     }
 }
@@ -97,34 +105,31 @@ mod tests {
             what,
             key: Key::new("shop", "store"),
         };
-        assert_eq!(
-            destination("shop/store"),
-            Destination {
-                place: place(What::Any),
-                port: None
-            }
-        );
-        assert_eq!(
-            destination("svc:shop/store"),
-            Destination {
-                place: place(What::Service),
-                port: None
-            }
-        );
-        assert_eq!(
-            destination("sa:shop/store:80"),
-            Destination {
-                place: place(What::Account),
-                port: Some(80)
-            }
-        );
-        assert_eq!(
-            destination("shop/store:80"),
-            Destination {
-                place: place(What::Any),
-                port: Some(80)
-            }
-        );
+        let tcp = |what, port| Destination {
+            place: place(what),
+            port,
+            transport: Transport::Tcp,
+        };
+        assert_eq!(destination("shop/store"), tcp(What::Any, None));
+        assert_eq!(destination("svc:shop/store"), tcp(What::Service, None));
+        assert_eq!(destination("sa:shop/store:80"), tcp(What::Account, Some(80)));
+        assert_eq!(destination("shop/store:80"), tcp(What::Any, Some(80)));
+    }
+
+    #[test]
+    fn a_port_may_be_one_of_udp() {
+        let destination = |text: &str| text.parse::<Destination>().unwrap();
+        for (text, port, transport) in [
+            ("shop/dns:53/udp", Some(53), Transport::Udp),
+            ("svc:shop/dns:53/udp", Some(53), Transport::Udp),
+            ("shop/dns/udp", None, Transport::Udp),
+            ("shop/dns:53/tcp", Some(53), Transport::Tcp),
+            ("shop/udp:53", Some(53), Transport::Tcp),
+            ("shop/udp", None, Transport::Tcp),
+        ] {
+            let found = destination(text);
+            assert_eq!((found.port, found.transport), (port, transport), "{text}");
+        }
     }
 
     #[test]
@@ -137,6 +142,7 @@ mod tests {
             "node:shop/store",
             "shop/store:0",
             "shop/store:http",
+            "shop/store:53/sctp",
         ] {
             assert!(text.parse::<Destination>().is_err(), "{text}");
         }

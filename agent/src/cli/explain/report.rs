@@ -72,7 +72,7 @@ fn show_routing(routing: &Routing, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         )?;
     }
     if routing.shares.is_empty() {
-        writeln!(f, "  nobody: HTTP is answered 503, TCP refused")?;
+        writeln!(f, "  nobody: HTTP is answered 503, the rest refused")?;
     }
     Ok(())
 }
@@ -86,10 +86,15 @@ fn show_answer(answer: &Explanation, by_engine: bool, f: &mut fmt::Formatter<'_>
         ..
     } = answer;
     let (from, to) = (&answer.source_identity, &answer.destination_identity);
-    writeln!(f, "{word}: {source} ({from}) to {destination}:{port} ({to})")?;
+    let protocol = answer
+        .protocol
+        .map(|protocol| format!("/{protocol}"))
+        .unwrap_or_default();
+    writeln!(f, "{word}: {source} ({from}) to {destination}:{port}{protocol} ({to})")?;
     match &answer.by {
         Some(AllowedBy::NotEnforced) => writeln!(f, "  the destination's namespace is not enrolled")?,
         Some(AllowedBy::TcpRoute { target }) => writeln!(f, "  by TrafficTarget {target}: any bytes on this port")?,
+        Some(AllowedBy::UdpRoute { target }) => writeln!(f, "  by TrafficTarget {target}: datagrams to this port")?,
         Some(AllowedBy::HttpRoute { target, group, name }) => {
             writeln!(f, "  by TrafficTarget {target}: HTTPRouteGroup {group}, match {name}")?;
         }
@@ -102,6 +107,9 @@ fn show_answer(answer: &Explanation, by_engine: bool, f: &mut fmt::Formatter<'_>
         Some(_) if by_engine => writeln!(f, "  the engine picks the backend and judges there")?,
         Some(Verdict::Allow) => writeln!(f, "  decided in the kernel, the engine never sees it")?,
         Some(Verdict::L7) => writeln!(f, "  the engine judges each request")?,
+        Some(Verdict::Deny) if answer.protocol.is_some() => {
+            writeln!(f, "  decided in the kernel when the client sends")?
+        }
         Some(Verdict::Deny) => writeln!(f, "  decided in the kernel when the client connects")?,
         None => {}
     }

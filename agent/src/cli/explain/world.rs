@@ -71,19 +71,24 @@ impl World {
     }
 
     pub(super) fn report(&self, src: &Place, dst: &Destination, request: Option<&Probe>) -> anyhow::Result<Report> {
+        let transport = dst.transport;
+        if transport == Transport::Udp && request.is_some() {
+            bail!("requests are sent over TCP: leave out /udp, or METHOD and PATH");
+        }
         let sources = self.pods(src)?;
         let mut routing = Vec::new();
         let targets = match self.service(&dst.place) {
             Some(service) => {
-                let port = dst.port.or_else(|| only(service.ports.iter().map(|port| port.port)));
-                let (routes, targets) = self.through(service, port, request)?;
+                let of_protocol = service.ports.iter().filter(|port| port.transport == dst.transport);
+                let port = dst.port.or_else(|| only(of_protocol.map(|port| port.port)));
+                let (routes, targets) = self.through(service, port, dst.transport, request)?;
                 routing = routes;
                 targets
             }
             None => {
                 let mut targets = Vec::new();
                 for pod in self.pods(&dst.place)? {
-                    targets.push((pod.clone(), self.port(&pod, dst.port)?));
+                    targets.push((pod.clone(), self.port(&pod, dst)?));
                 }
                 targets
             }
@@ -100,7 +105,10 @@ impl World {
                     dst.pod
                 );
             }
-            answers.push(policy::explain(&self.plan.snapshot, src, dst, *port, request));
+            answers.push(match transport {
+                Transport::Udp => policy::explain_udp(&self.plan.snapshot, src, dst, *port),
+                _ => policy::explain(&self.plan.snapshot, src, dst, *port, request),
+            });
         }
         Ok(Report::new(routing, answers, self.notes.clone()))
     }
@@ -150,17 +158,17 @@ impl World {
         known.find(|info| info.pod == pod.key).cloned()
     }
 
-    fn port(&self, pod: &PodInfo, port: Option<u16>) -> anyhow::Result<u16> {
+    fn port(&self, pod: &PodInfo, asked: &Destination) -> anyhow::Result<u16> {
         let declared = || {
             let pod = self.index.pods().find(|other| other.key == pod.pod)?;
             only(
                 pod.ports
                     .iter()
-                    .filter(|port| port.transport == Transport::Tcp)
+                    .filter(|port| port.transport == asked.transport)
                     .map(|port| port.port),
             )
         };
-        match port.or_else(declared) {
+        match asked.port.or_else(declared) {
             Some(port) => Ok(port),
             None => bail!("which port of {}? write {}:PORT", pod.pod, pod.pod),
         }
@@ -171,19 +179,25 @@ impl World {
         &self,
         service: &Service,
         port: Option<u16>,
+        transport: Transport,
         request: Option<&Probe>,
     ) -> anyhow::Result<(Vec<Routing>, Targets)> {
         let Some(port) = port else {
             bail!("which port of Service {}? write {}:PORT", service.key, service.key);
         };
-        let roots = self.plan.snapshot.roots.iter();
+        let snapshot = &self.plan.snapshot;
+        let roots = match transport {
+            Transport::Udp => snapshot.udp_roots.iter(),
+            _ => snapshot.roots.iter(),
+        };
         let mut roots: Vec<_> = roots
             .filter(|(_, root)| root.service == service.key && root.port == port)
             .collect();
         if roots.is_empty() {
             bail!(
-                "Service {} has no ClusterIP with TCP port {port}; ask for one of its pods",
-                service.key
+                "Service {} has no ClusterIP with {} port {port}; ask for one of its pods",
+                service.key,
+                transport.as_str()
             );
         }
         // One for each family; they differ only where the pods' addresses do.

@@ -8,17 +8,26 @@ use super::target_ref;
 use crate::finding::Finding;
 use crate::identity::IdentityInfo;
 use crate::index::Index;
-use crate::model::{Key, Kind, ObjectRef, PortRoute, RuleKind, TargetPortRef, TargetRule, TrafficTarget};
+use crate::model::{Key, Kind, ObjectRef, PortRoute, RuleKind, TargetPortRef, TargetRule, TrafficTarget, Transport};
 use crate::snapshot::{HttpRoutes, Ports};
 
 /// What a target's rules come to, before its port narrows them.
 pub(super) struct Granted {
+    /// TCP, from HTTPRouteGroups and TCPRoutes.
+    pub(super) tcp: Option<GrantedTcp>,
+    /// UDP ports, from UDPRoutes.
+    pub(super) udp: Option<Ports>,
+}
+
+/// The half of [`Granted`] that speaks of TCP.
+pub(super) struct GrantedTcp {
     pub(super) ports: Ports,
     pub(super) http: Option<Arc<HttpRoutes>>,
 }
 
 /// Access 3 to 8: the HTTPRouteGroups of a target are a union, its TCPRoutes are a union, and where it has both, both
 /// must hold. A rule that matches nothing still counts as being there, so that what it would have narrowed stays shut.
+/// UDPRoutes are a union of their own: they and the others say nothing about each other.
 pub(super) fn granted<'i>(
     index: &'i Index,
     target: &'i TrafficTarget,
@@ -26,6 +35,7 @@ pub(super) fn granted<'i>(
     findings: &mut Vec<Finding>,
 ) -> Option<Granted> {
     let mut tcp: Option<Ports> = None;
+    let mut udp: Option<Ports> = None;
     let mut http: Option<Selection<'i>> = None;
     let mut understood = true;
     for (at, rule) in target.rules.iter().enumerate() {
@@ -41,7 +51,7 @@ pub(super) fn granted<'i>(
             RuleKind::TcpRoute => {
                 let ports = tcp.get_or_insert(Ports::Only(vec![]));
                 match index.tcp_routes.get(&key) {
-                    Some(route) => union(ports, &route_ports(route, findings)),
+                    Some(route) => union(ports, &route_ports(Kind::TCPRoute, route, findings)),
                     None => absent(Kind::TCPRoute),
                 }
             }
@@ -60,8 +70,10 @@ pub(super) fn granted<'i>(
                 }
             }
             RuleKind::UdpRoute => {
-                if !index.udp_routes.contains_key(&key) {
-                    absent(Kind::UDPRoute);
+                let ports = udp.get_or_insert(Ports::Only(vec![]));
+                match index.udp_routes.get(&key) {
+                    Some(route) => union(ports, &route_ports(Kind::UDPRoute, route, findings)),
+                    None => absent(Kind::UDPRoute),
                 }
             }
             RuleKind::Unknown(kind) => {
@@ -73,16 +85,26 @@ pub(super) fn granted<'i>(
             }
         }
     }
+    let tcp = match (tcp, http) {
+        (None, None) => None,
+        (ports, http) => tcp_half(ports, http, routes, findings),
+    };
+    let udp = udp.filter(|ports| *ports != Ports::Only(vec![]));
+    (understood && (tcp.is_some() || udp.is_some())).then_some(Granted { tcp, udp })
+}
+
+fn tcp_half<'i>(
+    ports: Option<Ports>,
+    http: Option<Selection<'i>>,
+    routes: &mut Routes<'i>,
+    findings: &mut Vec<Finding>,
+) -> Option<GrantedTcp> {
     let http = match http {
         Some(selection) => Some(routes.compile(selection, findings)?),
         None => None,
     };
-    let ports = match tcp {
-        Some(ports) => ports,
-        None if http.is_some() => Ports::All,
-        None => return None,
-    };
-    (understood && ports != Ports::Only(vec![])).then_some(Granted { ports, http })
+    let ports = ports.unwrap_or(Ports::All);
+    (ports != Ports::Only(vec![])).then_some(GrantedTcp { ports, http })
 }
 
 /// The match names of a rule; none for all of them.
@@ -90,14 +112,14 @@ fn rule_names(rule: &TargetRule) -> &[String] {
     rule.matches.as_deref().unwrap_or_default()
 }
 
-/// Pod ports of a TCPRoute. Port 0 is no port (and "any" to the kernel's table): it is left out.
-fn route_ports(route: &PortRoute, findings: &mut Vec<Finding>) -> Ports {
+/// Pod ports of a TCPRoute or UDPRoute. Port 0 is no port (and "any" to the kernel's table): it is left out.
+fn route_ports(kind: Kind, route: &PortRoute, findings: &mut Vec<Finding>) -> Ports {
     if route.ports.is_empty() {
         return Ports::All;
     }
     if route.ports.contains(&0) {
         let object = ObjectRef {
-            kind: Kind::TCPRoute,
+            kind,
             key: route.key.clone(),
         };
         let finding = Finding::error(&object, "spec.matches.ports", "port 0 matches nothing");
@@ -119,12 +141,13 @@ fn union(into: &mut Ports, more: &Ports) {
     }
 }
 
-/// `destination.port` of v1alpha1 and v1alpha2: the rules hold for this pod port only.
-pub(super) fn narrow(ports: &Ports, to: Option<&TargetPortRef>, dst: &IdentityInfo) -> Ports {
+/// `destination.port` of v1alpha1 and v1alpha2: the rules hold for this pod port only. A name is that of a container's
+/// port of this protocol.
+pub(super) fn narrow(ports: &Ports, to: Option<&TargetPortRef>, dst: &IdentityInfo, transport: Transport) -> Ports {
     let port = match to {
         None => return ports.clone(),
         Some(TargetPortRef::Number(port)) => Some(*port),
-        Some(TargetPortRef::Name(name)) => dst.named_ports.get(name).copied(),
+        Some(TargetPortRef::Name(name)) => dst.named_port(name, transport),
     };
     Ports::Only(
         port.into_iter()

@@ -109,9 +109,9 @@ fn root_service<'i>(
         findings.push(ignored(format!("Service {key} has no ClusterIP"), hint));
         return None;
     }
-    if endpoints.ports_of(&key).next().is_none() {
+    if !endpoints.has_ports(&key) {
         let hint = "give the root the ports of its backends";
-        findings.push(ignored(format!("Service {key} has no TCP port"), hint));
+        findings.push(ignored(format!("Service {key} has no TCP or UDP port"), hint));
         return None;
     }
     Some(service)
@@ -142,7 +142,7 @@ fn weights(index: &Index, split: &TrafficSplit, findings: &mut Vec<Finding>) -> 
         }
     }
     if split.backends.iter().all(|backend| backend.weight_millis == 0) {
-        let message = "all weights are 0: every request is answered 503, every TCP connection refused";
+        let message = "all weights are 0: every request is answered 503, every TCP connection and datagram refused";
         findings
             .push(Finding::warning(&object, "spec.backends", message).hint("remove the split to use the root itself"));
     }
