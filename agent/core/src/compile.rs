@@ -17,6 +17,7 @@ mod protocol;
 mod resolver;
 mod routes;
 mod split;
+mod workloads;
 
 use std::sync::Arc;
 
@@ -84,6 +85,7 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
         local: peers.by_cookie,
         roots: roots.into_iter().collect(),
         udp_roots: udp_roots.into_iter().collect(),
+        workloads: peers.workloads.all(),
         access: pairs.into_iter().collect(),
     };
     Plan {
@@ -112,6 +114,7 @@ mod tests {
             host_network: false,
             netns: None,
             ready: true,
+            owner: None,
             finished: false,
         })
     }

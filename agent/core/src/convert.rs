@@ -14,6 +14,7 @@ mod identity_binding;
 mod names;
 mod namespace;
 mod node;
+mod owner;
 mod pod;
 mod port_route;
 mod quantity;
@@ -150,6 +151,8 @@ fn known(group: &str, kind: &str) -> Option<(Kind, &'static [&'static str])> {
         ("", "Pod") => (Kind::Pod, &["v1"]),
         ("", "Service") => (Kind::Service, &["v1"]),
         ("discovery.k8s.io", "EndpointSlice") => (Kind::EndpointSlice, &["v1", "v1beta1"]),
+        ("apps", "ReplicaSet") => (Kind::ReplicaSet, &["v1", "v1beta2"]),
+        ("batch", "Job") => (Kind::Job, &["v1"]),
         ("access.smi-spec.io", "TrafficTarget") => (Kind::TrafficTarget, SPLIT),
         ("access.smi-spec.io", "IdentityBinding") => (Kind::IdentityBinding, SPLIT),
         ("specs.smi-spec.io", "HTTPRouteGroup") => (Kind::HTTPRouteGroup, SPLIT),
@@ -183,6 +186,8 @@ fn convert_as(root: Node<'_>, api_version: &str, kind: &str) -> Result<Converted
         Kind::Pod => pod::read(&mut context).map(Object::Pod),
         Kind::Service => service::read(&mut context).map(Object::Service),
         Kind::EndpointSlice => endpoint_slice::read(&mut context).map(Object::EndpointSlice),
+        Kind::ReplicaSet => Ok(Object::ReplicaSet(owner::read(&mut context))),
+        Kind::Job => Ok(Object::Job(owner::read(&mut context))),
         Kind::TrafficTarget => traffic_target::read(&mut context).map(Object::TrafficTarget),
         Kind::IdentityBinding => identity_binding::read(&mut context).map(Object::IdentityBinding),
         Kind::HTTPRouteGroup => http_route_group::read(&mut context).map(Object::HttpRouteGroup),

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Mode, Namespace, Object, ObjectRef, Pod, PortRoute,
-    Service, ServiceAccount, TrafficSplit, TrafficTarget,
+    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Mode, Namespace, Object, ObjectRef, Owned, Pod,
+    PortRoute, Service, ServiceAccount, TrafficSplit, TrafficTarget,
 };
 
 /// One change of the index.
@@ -42,6 +42,8 @@ pub struct Index {
     pub(crate) pods: BTreeMap<Key, Pod>,
     pub(crate) services: BTreeMap<Key, Service>,
     pub(crate) slices: BTreeMap<Key, EndpointSlice>,
+    pub(crate) replica_sets: BTreeMap<Key, Owned>,
+    pub(crate) jobs: BTreeMap<Key, Owned>,
     pub(crate) targets: BTreeMap<Key, TrafficTarget>,
     pub(crate) bindings: BTreeMap<Key, IdentityBinding>,
     pub(crate) groups: BTreeMap<Key, HttpRouteGroup>,
@@ -94,6 +96,8 @@ impl Index {
             Kind::Pod => self.pods.contains_key(key),
             Kind::Service => self.services.contains_key(key),
             Kind::EndpointSlice => self.slices.contains_key(key),
+            Kind::ReplicaSet => self.replica_sets.contains_key(key),
+            Kind::Job => self.jobs.contains_key(key),
             Kind::TrafficTarget => self.targets.contains_key(key),
             Kind::IdentityBinding => self.bindings.contains_key(key),
             Kind::HTTPRouteGroup => self.groups.contains_key(key),
@@ -111,6 +115,8 @@ impl Index {
             Object::Pod(o) => put(&mut self.pods, key, o),
             Object::Service(o) => put(&mut self.services, key, o),
             Object::EndpointSlice(o) => put(&mut self.slices, key, o),
+            Object::ReplicaSet(o) => put(&mut self.replica_sets, key, o),
+            Object::Job(o) => put(&mut self.jobs, key, o),
             Object::TrafficTarget(o) => put(&mut self.targets, key, o),
             Object::IdentityBinding(o) => put(&mut self.bindings, key, o),
             Object::HttpRouteGroup(o) => put(&mut self.groups, key, o),
@@ -128,6 +134,8 @@ impl Index {
             Kind::Pod => self.pods.remove(key).is_some(),
             Kind::Service => self.services.remove(key).is_some(),
             Kind::EndpointSlice => self.slices.remove(key).is_some(),
+            Kind::ReplicaSet => self.replica_sets.remove(key).is_some(),
+            Kind::Job => self.jobs.remove(key).is_some(),
             Kind::TrafficTarget => self.targets.remove(key).is_some(),
             Kind::IdentityBinding => self.bindings.remove(key).is_some(),
             Kind::HTTPRouteGroup => self.groups.remove(key).is_some(),

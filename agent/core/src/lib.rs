@@ -17,3 +17,4 @@ pub mod pick;
 pub mod plan;
 pub mod policy;
 pub mod snapshot;
+pub mod workload;

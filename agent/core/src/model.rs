@@ -10,8 +10,8 @@ mod smi;
 use std::fmt;
 
 pub use cluster::{
-    ContainerPort, Endpoint, EndpointPort, EndpointSlice, Mode, Namespace, Pod, Service, ServiceAccount, ServicePort,
-    TargetPort, Transport,
+    ContainerPort, Endpoint, EndpointPort, EndpointSlice, Mode, Namespace, Owned, Owner, Pod, Service, ServiceAccount,
+    ServicePort, TargetPort, Transport,
 };
 pub use smi::{
     BindingScheme, HttpMatch, HttpRouteGroup, IdentityBinding, PortRoute, RouteRef, RuleKind, SplitBackend, Subject,
@@ -27,6 +27,8 @@ pub enum Kind {
     Pod,
     Service,
     EndpointSlice,
+    ReplicaSet,
+    Job,
     TrafficTarget,
     IdentityBinding,
     HTTPRouteGroup,
@@ -44,6 +46,8 @@ impl Kind {
             Kind::Pod => "Pod",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
+            Kind::ReplicaSet => "ReplicaSet",
+            Kind::Job => "Job",
             Kind::TrafficTarget => "TrafficTarget",
             Kind::IdentityBinding => "IdentityBinding",
             Kind::HTTPRouteGroup => "HTTPRouteGroup",
@@ -124,6 +128,8 @@ pub enum Object {
     Pod(Pod),
     Service(Service),
     EndpointSlice(EndpointSlice),
+    ReplicaSet(Owned),
+    Job(Owned),
     TrafficTarget(TrafficTarget),
     IdentityBinding(IdentityBinding),
     HttpRouteGroup(HttpRouteGroup),
@@ -141,6 +147,8 @@ impl Object {
             Object::Pod(o) => (Kind::Pod, o.key.clone()),
             Object::Service(o) => (Kind::Service, o.key.clone()),
             Object::EndpointSlice(o) => (Kind::EndpointSlice, o.key.clone()),
+            Object::ReplicaSet(o) => (Kind::ReplicaSet, o.key.clone()),
+            Object::Job(o) => (Kind::Job, o.key.clone()),
             Object::TrafficTarget(o) => (Kind::TrafficTarget, o.key.clone()),
             Object::IdentityBinding(o) => (Kind::IdentityBinding, o.key.clone()),
             Object::HttpRouteGroup(o) => (Kind::HTTPRouteGroup, o.key.clone()),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::identity::{Identity, IdentityInfo};
 use crate::matcher::RouteSet;
 use crate::model::Key;
+use crate::workload::{Workload, WorkloadId};
 
 /// Everything that the engine decides by.
 #[derive(Debug, Default, PartialEq)]
@@ -26,6 +27,8 @@ pub struct Snapshot {
     pub roots: HashMap<SocketAddr, Arc<Root>>,
     /// Services by ClusterIP and port (UDP). The kernel alone picks there.
     pub udp_roots: HashMap<SocketAddr, Arc<Root>>,
+    /// Workloads of all known pods.
+    pub workloads: BTreeMap<WorkloadId, Arc<Workload>>,
     /// What a client identity may do at a server identity. No entry: nothing.
     pub access: HashMap<(Identity, Identity), Arc<PairAccess>>,
 }
@@ -39,6 +42,8 @@ pub struct PodInfo {
     pub identity: Identity,
     /// What the identity stands for.
     pub info: Arc<IdentityInfo>,
+    /// What it is one of, for figures and logs.
+    pub workload: Arc<Workload>,
     /// Whether who connects to it needs a grant.
     pub enforced: bool,
     /// Network-namespace cookie when it is an enrolled pod of this node.

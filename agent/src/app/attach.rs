@@ -149,6 +149,7 @@ mod tests {
             host_network: false,
             netns: Some("/proc/self/ns/net".into()),
             ready: true,
+            owner: None,
             finished: false,
         };
         let shop = Namespace {

@@ -108,6 +108,7 @@ mod tests {
                     bindings: Default::default(),
                     named_ports: Default::default(),
                 }),
+                workload: Arc::new(weir_core::workload::Workload::new("shop", "Pod", name)),
                 enforced: true,
                 cookie,
                 ips: vec![ip.into()],

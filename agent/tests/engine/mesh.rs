@@ -251,6 +251,7 @@ impl Mesh {
             local: snapshot.local.iter().map(|(cookie, p)| (*cookie, pod(p))).collect(),
             udp_roots: Default::default(),
             roots: snapshot.roots.iter().map(|(at, r)| (address(at), root(r))).collect(),
+            workloads: snapshot.workloads.clone(),
             access: snapshot.access.clone(),
         }
     }

@@ -11,6 +11,7 @@ use weir_abi::{Addr, PEER_ENFORCED, PeerEntry, PodEntry};
 
 use super::endpoints::Protocols;
 use super::members::Members;
+use super::workloads::Workloads;
 use crate::finding::Finding;
 use crate::identity::Identity;
 use crate::index::Index;
@@ -26,6 +27,8 @@ pub(super) struct Peers {
     pub(super) by_cookie: BTreeMap<u64, Arc<PodInfo>>,
     /// Identities of enrolled pods of this node, entered or not.
     pub(super) local: HashSet<Identity>,
+    /// What they are each one of.
+    pub(super) workloads: Workloads,
 }
 
 /// Whether the pod runs on this node in an enrolled namespace.
@@ -93,6 +96,7 @@ impl Peers {
             by_ip: BTreeMap::new(),
             by_cookie: BTreeMap::new(),
             local: HashSet::new(),
+            workloads: Workloads::default(),
         };
         for pod in pods {
             let Some((identity, info)) = members.by_pod.get(&pod.key) else {
@@ -109,6 +113,7 @@ impl Peers {
                 pod: pod.key.clone(),
                 identity,
                 info: info.clone(),
+                workload: peers.workloads.of(index, pod),
                 enforced: enrolled.contains(pod.key.namespace.as_str()),
                 cookie: cookie(pod).filter(|_| here),
                 protocols: protocols.of(&ips),

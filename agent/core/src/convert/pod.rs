@@ -5,6 +5,7 @@
 
 use super::context::Context;
 use super::node::{Fault, Node, shorten};
+use super::owner;
 use crate::model::{ContainerPort, Pod, Transport};
 
 /// Annotation: path of the pod's network namespace.
@@ -47,6 +48,7 @@ pub(super) fn read(context: &mut Context<'_>) -> Result<Pod, Fault> {
             .map(str::to_owned),
         ready: context.part(ready, "the pod is taken not to be ready").unwrap_or(false)
             && !context.metadata_has("deletionTimestamp"),
+        owner: owner::controller(context),
         finished: matches!(
             context.part(phase, "it is left out").flatten(),
             Some("Succeeded" | "Failed")

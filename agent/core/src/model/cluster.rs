@@ -55,8 +55,29 @@ pub struct Pod {
     pub netns: Option<String>,
     /// Condition `Ready`, true where there are no conditions.
     pub ready: bool,
+    /// `metadata.ownerReferences`: the controller that made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<Owner>,
     /// `status.phase` is `Succeeded` or `Failed`, or the pod is gone: it has no addresses any more.
     pub finished: bool,
+}
+
+/// A controller, as an object that it made names it; in the same namespace.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Owner {
+    /// Kind, letters and digits.
+    pub kind: String,
+    /// Name.
+    pub name: String,
+}
+
+/// A ReplicaSet (apps/v1) or a Job (batch/v1): only who made it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Owned {
+    /// Namespace and name.
+    pub key: Key,
+    /// Its controller.
+    pub owner: Option<Owner>,
 }
 
 /// A declared port of a container.

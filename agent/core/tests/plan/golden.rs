@@ -8,6 +8,7 @@
 //! - `requests`: `SOURCE -> POD:PORT METHOD PATH [-H NAME: VALUE]…` → what allowed it or what was missing.
 //! - `services`: `[udp ]ADDRESS:PORT [METHOD PATH [-H …]]` → where it goes: by which split, to which backends with which shares.
 //! - `slots`: `[udp ]ADDRESS:PORT` → what the kernel's alias table gives to each endpoint, in percent.
+//! - `workloads`: POD → what it is one of.
 //! - `policy`: all entries of the kernel's table. `findings`: all that is wrong with the objects, in full.
 //!
 //! `BLESS=1 cargo test -p weir-core --test golden` writes the answers anew; read the difference before it is committed.
@@ -34,6 +35,8 @@ struct Expect {
     services: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     slots: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    workloads: BTreeMap<String, String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     policy: Option<Vec<String>>,
     #[serde(default)]
@@ -62,6 +65,7 @@ fn answers(world: &World, expect: &Expect) -> Expect {
         requests: ask(&expect.requests, &|question| world.request(question)),
         services: ask(&expect.services, &|question| world.service(question)),
         slots: ask(&expect.slots, &|question| world.slots(question)),
+        workloads: ask(&expect.workloads, &|pod| world.workload(pod)),
         policy: expect.policy.as_ref().map(|_| world.policy()),
         findings: world.findings(),
     }

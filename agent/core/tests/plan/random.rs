@@ -93,6 +93,7 @@ fn pod() -> impl Strategy<Value = Object> {
                     host_network,
                     netns: None,
                     ready,
+                    owner: None,
                     finished,
                 })
             },

@@ -37,6 +37,7 @@ fn cluster() -> Index {
             host_network: false,
             netns: None,
             ready: true,
+            owner: None,
             finished: false,
         }));
     }

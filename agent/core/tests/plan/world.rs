@@ -181,6 +181,15 @@ impl World {
         format!("{by}, {split}: {}", if shares.is_empty() { "nobody" } else { &shares })
     }
 
+    /// What a pod is one of.
+    pub fn workload(&self, pod: &str) -> String {
+        let snapshot = &self.plan.snapshot;
+        let found = snapshot.peers.values().find(|info| info.pod.to_string() == pod);
+        let workload = &found.expect("a pod with an address").workload;
+        assert_eq!(snapshot.workloads.get(&workload.id), Some(workload));
+        workload.to_string()
+    }
+
     /// What the kernel's alias table gives to each endpoint.
     pub fn slots(&self, question: &str) -> String {
         let (address, proto) = protocol(question);

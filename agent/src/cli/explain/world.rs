@@ -259,6 +259,7 @@ fn stand_in(index: &Index, place: &Place) -> Option<Pod> {
         host_network: false,
         netns: None,
         ready: true,
+        owner: None,
         finished: false,
     })
 }
