@@ -3,6 +3,7 @@
 
 mod bodies;
 mod connection;
+mod corpus;
 mod http;
 mod identity;
 mod limits;
