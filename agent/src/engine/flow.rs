@@ -2,9 +2,13 @@
 //!
 //! Bias: the policy decides how long to wait for the protocol. Where any bytes may pass, the wait is short, because the
 //! server may be the one to speak first; where only HTTP may, the client has the full detection time and is refused
-//! when it stays silent. No state but the connection's.
+//! when it stays silent. Where it depends on the server, the one whose turn it is decides. On a port that is declared as
+//! HTTP the client may wait as long as between two requests. What it says first is always looked at. No state but the
+//! connection's.
 
+use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::io::AsyncReadExt;
@@ -15,7 +19,7 @@ use weir_core::snapshot::PortProtocol;
 use super::accept::Place;
 use super::conn::{Conn, Late, Standing};
 use super::core::Core;
-use super::judge::{self, Destination, No, Opening, Server};
+use super::judge::{self, Destination, No, Server};
 use super::outcome::{Meter, Ongoing, Protocol};
 use super::refuse::{Reason, Refusal};
 use super::{http1, linger, relay, upstream};
@@ -23,77 +27,133 @@ use super::{http1, linger, relay, upstream};
 /// Room for the first bytes of a connection.
 const FIRST: usize = 4096;
 
+/// What was heard of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heard {
+    /// Enough to tell.
+    Detected(Detected),
+    /// Too little to tell, in the time that there was.
+    TooLittle,
+    /// Too little to tell, and no more will come.
+    Closed,
+}
+
+/// How long the first bytes may take.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// Up to the first one.
+    begin: Duration,
+    /// From then on; `None`: not counted by itself.
+    decide: Option<Duration>,
+}
+
 /// Serves a connection to its end. Whoever drops the stream afterwards resets it, unless it ended in order.
 pub(super) async fn run(core: &Rc<Core>, place: &Place, conn: &Conn, stream: &mut TcpStream) {
     let opening = core.openings.of(&core.snapshot(), conn);
     let mut first = BytesMut::new();
+    let http = matches!(opening.protocol, PortProtocol::Http);
     match opening.protocol {
-        PortProtocol::Http => return http1::serve(core, place, conn, stream, first).await,
+        // Each request is answered 403 where nothing is granted.
+        PortProtocol::Http => {}
         PortProtocol::Tcp if opening.bytes && !opening.by_request => {
-            return bytes(core, place, conn, stream, first, Protocol::Tcp, None).await;
+            let picked = judge::bytes(&core.snapshot(), &core.rotations, conn);
+            return bytes(core, place, conn, stream, first, Protocol::Tcp, picked, None).await;
+        }
+        _ if !opening.reachable => {
+            Ongoing::alone(core, conn, Protocol::Tcp, 0).refuse(Reason::Unreachable);
+            return refuse(core, conn, None, Reason::Unreachable);
         }
         // Declared as bytes, but only HTTP may pass or requests choose the way: a declaration takes no grant away.
         PortProtocol::Tcp | PortProtocol::Http2 | PortProtocol::Detect => {}
     }
-    if !opening.reachable {
-        Ongoing::alone(core, conn, Protocol::Tcp, 0).refuse(Reason::Unreachable);
-        return refuse(core, conn, None, Reason::Unreachable);
+    let times = &core.config().times;
+    let patience = match opening.protocol {
+        // Who may wait between two requests may wait before the first one. The server does not speak first.
+        PortProtocol::Http => Patience::to(times.idle, Some(times.head)),
+        _ if opening.bytes_somewhere => Patience::to(times.server_first, None),
+        _ => Patience::to(times.detect, None),
+    };
+    if http {
+        conn.stands_on(Standing::HttpIdle);
     }
-    let Ok(detected) = first_bytes(core, conn, stream, opening, &mut first).await else {
+    let Ok(mut heard) = first_bytes(core, conn, stream, patience, &mut first).await else {
         return;
     };
-    Meter::from_client(core, conn).add(first.len());
-    match detected {
-        Detected::Http1 => http1::serve(core, place, conn, stream, first).await,
-        detected => {
-            let (protocol, instead) = match detected {
-                Detected::Http2Preface => (Protocol::Tcp, Reason::Http2),
-                Detected::NeedMore => (Protocol::Tcp, Reason::Silent),
-                Detected::Tls { .. } => (Protocol::Tls, Reason::NotHttp),
-                _ => (Protocol::Tcp, Reason::NotHttp),
-            };
-            bytes(core, place, conn, stream, first, protocol, Some(instead)).await;
+    let mut picked = None;
+    if heard == Heard::TooLittle && opening.bytes_somewhere && !opening.bytes && !http {
+        // Whose turn it is decides whether to wait on: a server that takes bytes may have to speak first.
+        let turn = judge::bytes(&core.snapshot(), &core.rotations, conn);
+        if let Err(No::Missing(server, _)) = &turn
+            && judge::may_reach(&core.snapshot(), &conn.client, server)
+        {
+            let rest = Patience::to(times.detect.saturating_sub(times.server_first), None);
+            match first_bytes(core, conn, stream, rest, &mut first).await {
+                Ok(now) => heard = now,
+                Err(_) => return,
+            }
         }
+        picked = Some(turn);
+    }
+    let (protocol, instead) = match heard {
+        Heard::Detected(Detected::Http1) => return http1::serve(core, place, conn, stream, first).await,
+        Heard::TooLittle if http && first.is_empty() => return linger::orderly(stream),
+        // What is declared as HTTP, and may be nothing else, gets an answer of HTTP.
+        Heard::TooLittle if http => return http1::serve(core, place, conn, stream, first).await,
+        Heard::Detected(Detected::Other) if http && !opening.bytes_somewhere => {
+            return http1::serve(core, place, conn, stream, first).await;
+        }
+        // It came and went. There is nothing to refuse.
+        Heard::Closed if first.is_empty() && !opening.bytes => return linger::orderly(stream),
+        Heard::Detected(Detected::Http2Preface) => (Protocol::Tcp, Reason::Http2),
+        Heard::Detected(Detected::Tls { .. }) => (Protocol::Tls, Reason::NotHttp),
+        Heard::Detected(_) => (Protocol::Tcp, Reason::NotHttp),
+        Heard::TooLittle | Heard::Closed => (Protocol::Tcp, Reason::Silent),
+    };
+    let picked = picked.unwrap_or_else(|| judge::bytes(&core.snapshot(), &core.rotations, conn));
+    bytes(core, place, conn, stream, first, protocol, picked, Some(instead)).await;
+}
+
+impl Patience {
+    fn to(begin: Duration, decide: Option<Duration>) -> Patience {
+        Patience { begin, decide }
     }
 }
 
 /// Reads until the protocol is known or the time is over.
 ///
 /// # Errors
-/// The connection has failed, or has ended without a byte where bytes alone would be refused.
+/// The connection has failed.
 async fn first_bytes(
     core: &Core,
     conn: &Conn,
     stream: &mut TcpStream,
-    opening: Opening,
+    patience: Patience,
     first: &mut BytesMut,
-) -> std::io::Result<Detected> {
-    let times = &core.config().times;
-    conn.allow(if opening.bytes {
-        times.server_first
-    } else {
-        times.detect
-    });
-    first.reserve(FIRST);
+) -> io::Result<Heard> {
+    conn.allow(patience.begin);
+    let mut decide = patience.decide;
     loop {
         let detected = detect(first);
         if detected != Detected::NeedMore {
-            return Ok(detected);
+            return Ok(Heard::Detected(detected));
         }
+        if !first.is_empty()
+            && let Some(time) = decide.take()
+        {
+            conn.allow(time);
+        }
+        first.reserve(FIRST);
         match conn.in_time(stream.read_buf(first)).await {
-            // It came and went. There is nothing to refuse.
-            Ok(Ok(0)) if first.is_empty() && !opening.bytes => {
-                linger::orderly(stream);
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            Ok(Ok(0)) | Err(Late) => return Ok(Detected::NeedMore),
-            Ok(Ok(_)) => {}
+            Ok(Ok(0)) => return Ok(Heard::Closed),
+            Ok(Ok(read)) => Meter::from_client(core, conn).add(read),
             Ok(Err(error)) => return Err(error),
+            Err(Late) => return Ok(Heard::TooLittle),
         }
     }
 }
 
-/// Relays bytes, if they may pass. `instead` is the reason to give where only HTTP may.
+/// Relays bytes to the server that was picked, if one was. `instead` is the reason to give where only HTTP may pass.
+#[expect(clippy::too_many_arguments, reason = "what is known of a connection, once")]
 async fn bytes(
     core: &Rc<Core>,
     place: &Place,
@@ -101,10 +161,10 @@ async fn bytes(
     stream: &mut TcpStream,
     first: BytesMut,
     protocol: Protocol,
+    picked: Result<Server, No>,
     instead: Option<Reason>,
 ) {
     let told = Ongoing::alone(core, conn, protocol, first.len());
-    let picked = judge::bytes(&core.snapshot(), &core.rotations, conn);
     let server = match picked {
         Ok(server) => server,
         Err(No::Nobody) => return core.counters.unavailable.one(),
@@ -123,12 +183,12 @@ async fn bytes(
     };
     conn.allow_forever();
     core.counters.tcp_relayed.one();
-    // An error on one side has ended the other by then: dropping both sockets resets them.
     let ahead = relay::Ahead {
         client: first,
         ..relay::Ahead::default()
     };
-    // Nothing to ask: [`judge::again`] knows all that these bytes stand on.
+    // Nothing to ask: [`judge::again`] knows all that these bytes stand on. An error on one side has ended the other by
+    // then: dropping both sockets resets them.
     let _ = relay::run(core, conn, stream, &mut upstream, ahead, || true).await;
 }
 

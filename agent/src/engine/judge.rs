@@ -144,6 +144,8 @@ pub(super) struct Opening {
     pub reachable: bool,
     /// At every server any bytes are granted.
     pub bytes: bool,
+    /// At some server any bytes are granted.
+    pub bytes_somewhere: bool,
     /// What a request says decides where it goes.
     pub by_request: bool,
 }
@@ -154,6 +156,7 @@ pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
         protocol: PortProtocol::Detect,
         reachable: false,
         bytes: true,
+        bytes_somewhere: false,
         by_request: false,
     };
     let (mut is_root, mut by_request) = (false, false);
@@ -161,7 +164,9 @@ pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
     let mut see = |address| {
         let server = Server::at(snapshot, address);
         opening.reachable |= may_reach(snapshot, &conn.client, &server);
-        opening.bytes &= may_pass_bytes(snapshot, &conn.client, &server);
+        let bytes = may_pass_bytes(snapshot, &conn.client, &server);
+        opening.bytes &= bytes;
+        opening.bytes_somewhere |= bytes;
         servers += 1;
     };
     let protocol = match Destination::of(snapshot, conn) {
@@ -186,6 +191,7 @@ pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
     opening.bytes &= is_root || servers > 0;
     // A Service that has nobody answers HTTP with 503, so its protocol has to be found out, but without a long wait.
     opening.reachable |= is_root && servers == 0;
+    opening.bytes_somewhere |= opening.bytes;
     opening.by_request = by_request;
     opening
 }

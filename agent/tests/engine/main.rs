@@ -4,6 +4,7 @@
 mod bodies;
 mod connection;
 mod corpus;
+mod detect;
 mod http;
 mod identity;
 mod limits;

@@ -3,6 +3,7 @@
 use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
+use weir_core::detect::{Detected, METHOD_MAX, detect};
 use weir_core::http1::{self, Body, BodyMode, Framing, HeadError, RequestHead, Version};
 use weir_core::policy::Missing;
 
@@ -83,6 +84,21 @@ pub(super) enum Heard {
     Broken,
 }
 
+/// What is no beginning of a request is answered at once, not when the time for a head is over; as the whole would be.
+fn other(input: &[u8]) -> Option<HeadError> {
+    match detect(input) {
+        Detected::Other if input.iter().take_while(|byte| **byte > b' ').count() > METHOD_MAX => Some(HeadError {
+            status: 501,
+            reason: "method is not supported",
+        }),
+        Detected::Other | Detected::Tls { .. } => Some(HeadError {
+            status: 400,
+            reason: "not a request of HTTP/1",
+        }),
+        _ => None,
+    }
+}
+
 impl Session<'_> {
     /// Waits for the next request.
     pub(super) async fn hear(&mut self, client: &mut TcpStream) -> Heard {
@@ -94,7 +110,11 @@ impl Session<'_> {
             if !self.input.is_empty() {
                 match judged(self) {
                     Ok(Some(heard)) => return heard,
-                    Ok(None) => {}
+                    Ok(None) => {
+                        if let Some(error) = other(&self.input) {
+                            return Heard::Bad(error);
+                        }
+                    }
                     Err(error) => return Heard::Bad(error),
                 }
             } else if self.core.is_stopping() {
