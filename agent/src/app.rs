@@ -28,7 +28,6 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info};
 use weir_core::compile::compile;
@@ -38,7 +37,7 @@ use weir_core::plan::{Plan, Settings};
 use crate::admin::{Admin, State};
 use crate::bpf::{self, Events, Origins, Sizes, Tables};
 use crate::cluster::manifests::{Batch, Manifests};
-use crate::engine::{self, Engine, Refusal};
+use crate::engine::{self, Engine};
 use crate::metrics::Metrics;
 use crate::publish::Publisher;
 use crate::refusals::{self, RefusalLog};
@@ -68,8 +67,6 @@ pub struct Config {
     pub uninstall: bool,
 }
 
-/// Refusals of the engine that wait for the log; more are counted as lost by the engine.
-const REFUSAL_QUEUE: usize = 1024;
 /// Between two looks at what can't be attached and what the refusal log holds back.
 const TICK: Duration = Duration::from_secs(1);
 /// For what is under way when the agent stops.
@@ -111,7 +108,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let tables = Tables::take(&mut programs)?;
     let publisher = Publisher::new(programs, tables, origins.clone(), config.cgroup.clone(), config.sizes);
 
-    let (refusals, refused) = mpsc::channel(REFUSAL_QUEUE);
+    let limits = &config.engine.limits;
+    let (refusals, refused) = engine::reports(limits.reports, limits.pod_share);
     let engine = Arc::new(Engine::start(config.engine.clone(), origins, refusals).context("can't start the engine")?);
     let scraped = engine.clone();
     let metrics = Arc::new(Metrics::new(
@@ -196,7 +194,7 @@ impl App {
         &mut self,
         mut manifests: Manifests,
         mut events: AsyncFd<Events>,
-        mut refused: mpsc::Receiver<Refusal>,
+        mut refused: engine::Reported,
     ) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

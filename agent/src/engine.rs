@@ -17,6 +17,7 @@
 //! ```
 
 mod accept;
+mod account;
 mod conn;
 mod core;
 mod flow;
@@ -32,16 +33,19 @@ mod pods;
 mod pool;
 mod refuse;
 mod relay;
+mod reports;
 mod settings;
+mod share;
+mod spare;
 mod split;
 mod stats;
+mod turns;
 mod upstream;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::io;
 use std::rc::Rc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -54,11 +58,12 @@ pub use kernel::{Direction, Kernel, ListenerKey};
 pub use netns::Namespace;
 pub use pods::{PodError, PodSpec};
 pub use refuse::{Reason, Refusal};
+pub use reports::{Reported, Reports, reports};
 pub use settings::{Config, Limits, Times};
 pub use stats::Stats;
 
 use self::core::{Command, Core};
-use pods::Admitted;
+use account::Payers;
 use stats::Counters;
 
 /// What all cores share; nothing that a request writes to but the count of connections, at their ends.
@@ -66,16 +71,14 @@ struct Shared {
     config: Config,
     kernel: Arc<dyn Kernel>,
     snapshot: ArcSwap<Snapshot>,
-    refusals: mpsc::Sender<Refusal>,
-    open: AtomicUsize,
+    refusals: Reports,
+    payers: Arc<Payers>,
 }
 
 /// The running engine. Dropping it ends every connection with a reset.
 pub struct Engine {
     shared: Arc<Shared>,
     cores: Vec<Handle>,
-    /// Open connections of each pod that is served, by cookie.
-    open: Mutex<HashMap<u64, Arc<AtomicUsize>>>,
 }
 
 struct Handle {
@@ -90,23 +93,20 @@ impl Engine {
     ///
     /// # Errors
     /// A thread or its runtime can't be made.
-    pub fn start(config: Config, kernel: Arc<dyn Kernel>, refusals: mpsc::Sender<Refusal>) -> io::Result<Engine> {
-        let cores = config.cores.max(1);
+    pub fn start(mut config: Config, kernel: Arc<dyn Kernel>, refusals: Reports) -> io::Result<Engine> {
+        config.cores = config.cores.max(1);
+        let cores = config.cores;
         let shared = Arc::new(Shared {
             config,
             kernel,
             snapshot: ArcSwap::default(),
             refusals,
-            open: AtomicUsize::new(0),
+            payers: Arc::default(),
         });
         let cores = (0..cores)
             .map(|index| Handle::start(index, &shared))
             .collect::<io::Result<_>>()?;
-        Ok(Engine {
-            shared,
-            cores,
-            open: Mutex::default(),
-        })
+        Ok(Engine { shared, cores })
     }
 
     /// Puts a snapshot in force: every request and connection that is judged from now on is judged by it, and what
@@ -126,14 +126,14 @@ impl Engine {
     /// Serves exactly these pods: opens what is missing, closes what has gone and ends its connections. All of them
     /// are listened for when this returns, but those that an error names; these are not served at all.
     pub async fn pods(&self, pods: Vec<PodSpec>) -> Vec<PodError> {
-        let admitted = self.admit(pods);
-        let mut errors = self.serve(admitted.clone()).await;
+        let pods: Arc<[PodSpec]> = pods.into();
+        let mut errors = self.serve(pods.clone()).await;
         if !errors.is_empty() {
             // A pod that one core can't serve must not be captured: the others close it too.
             let failed: BTreeSet<_> = errors.iter().map(PodError::pod).collect();
-            let good = admitted
+            let good = pods
                 .iter()
-                .filter(|pod| !failed.contains(&pod.spec.pod))
+                .filter(|spec| !failed.contains(&spec.pod))
                 .cloned()
                 .collect();
             self.serve(good).await;
@@ -163,17 +163,7 @@ impl Engine {
         }
     }
 
-    fn admit(&self, pods: Vec<PodSpec>) -> Arc<[Admitted]> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        open.retain(|cookie, _| pods.iter().any(|pod| pod.cookie == *cookie));
-        let admit = |spec: PodSpec| Admitted {
-            open: open.entry(spec.cookie).or_default().clone(),
-            spec,
-        };
-        pods.into_iter().map(admit).collect()
-    }
-
-    async fn serve(&self, pods: Arc<[Admitted]>) -> Vec<PodError> {
+    async fn serve(&self, pods: Arc<[PodSpec]>) -> Vec<PodError> {
         let mut replies = Vec::with_capacity(self.cores.len());
         for core in &self.cores {
             let (reply, replied) = oneshot::channel();
@@ -184,9 +174,7 @@ impl Engine {
         for replied in replies {
             match replied.await {
                 Ok(failed) => errors.extend(failed),
-                Err(_) => errors.extend(pods.iter().map(|pod| PodError::Stopped {
-                    pod: pod.spec.pod.clone(),
-                })),
+                Err(_) => errors.extend(pods.iter().map(|pod| PodError::Stopped { pod: pod.pod.clone() })),
             }
         }
         errors

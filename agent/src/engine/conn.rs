@@ -15,8 +15,10 @@ use std::time::Duration;
 
 use weir_core::snapshot::PodInfo;
 
+use super::account::{Account, Held};
 use super::judge::Server;
 use super::kernel::Direction;
+use super::turns::Ticket;
 
 /// What an open connection relies on, and is judged by when the snapshot changes.
 #[derive(Clone, Debug)]
@@ -48,7 +50,6 @@ pub(super) enum End {
 pub(super) struct Late;
 
 /// An accepted connection.
-#[derive(Debug)]
 pub(super) struct Conn {
     /// Cookie of the enrolled pod whose listener accepted it.
     pub cookie: u64,
@@ -64,6 +65,11 @@ pub(super) struct Conn {
     pub up: Cell<u64>,
     /// Bytes received from servers for it so far.
     pub down: Cell<u64>,
+    /// Who pays for it.
+    pub account: Rc<Account>,
+    /// What its buffers take up.
+    pub held: Held,
+    ticket: Rc<Ticket>,
     standing: RefCell<Standing>,
     clock: Rc<Cell<u64>>,
     deadline: Cell<u64>,
@@ -73,14 +79,14 @@ pub(super) struct Conn {
 }
 
 impl Conn {
-    /// A connection that has just been accepted. `clock` is its core's, in milliseconds.
+    /// A connection that has just been accepted. `clock` is its core's, in milliseconds; `account` is the client's.
     pub fn new(
         cookie: u64,
         direction: Direction,
         peer: SocketAddr,
         client: Arc<PodInfo>,
         destination: SocketAddr,
-        clock: Rc<Cell<u64>>,
+        (account, clock): (Rc<Account>, Rc<Cell<u64>>),
     ) -> Conn {
         Conn {
             cookie,
@@ -90,6 +96,9 @@ impl Conn {
             destination,
             up: Cell::new(0),
             down: Cell::new(0),
+            held: Held::new(account.clone()),
+            account,
+            ticket: Rc::default(),
             standing: RefCell::new(Standing::Opening),
             clock,
             deadline: Cell::new(u64::MAX),
@@ -153,7 +162,7 @@ impl Conn {
         }
     }
 
-    /// Runs the connection's work until it is through, or until the connection is told to end.
+    /// Runs the connection's work, in turns of its client, until it is through, or until the connection is told to end.
     pub async fn watched<F: Future>(&self, work: F) -> Result<F::Output, End> {
         let mut work = pin!(work);
         std::future::poll_fn(|cx| {
@@ -165,6 +174,9 @@ impl Conn {
                 *waker = Some(cx.waker().clone());
             }
             drop(waker);
+            if !self.account.may_go(&self.ticket, cx) {
+                return Poll::Pending;
+            }
             work.as_mut().poll(cx).map(Ok)
         })
         .await

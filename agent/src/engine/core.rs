@@ -14,15 +14,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use weir_core::snapshot::Snapshot;
 
+use super::account::{Account, Books};
 use super::conn::{Conn, End, Standing};
+use super::http1::Shelf;
 use super::judge::{self, Again};
 use super::kernel::Kernel;
 use super::listen::{self, PodListeners};
 use super::netns::Namespace;
 use super::opening::Openings;
-use super::pods::{Admitted, PodError};
+use super::pods::{PodError, PodSpec};
 use super::pool::Pool;
 use super::refuse::Refusal;
+use super::spare::Spare;
 use super::split::Rotations;
 use super::stats::Counters;
 use super::{Config, Shared};
@@ -36,7 +39,7 @@ const SCRATCH: usize = 256 * 1024;
 /// What the engine tells a core.
 pub(super) enum Command {
     /// Serve exactly these pods; says which could not be served.
-    Pods(Arc<[Admitted]>, oneshot::Sender<Vec<PodError>>),
+    Pods(Arc<[PodSpec]>, oneshot::Sender<Vec<PodError>>),
     /// The snapshot was swapped.
     Judge,
     /// Take no more connections, end the idle ones, and stop once all are gone or the time is over.
@@ -49,12 +52,18 @@ pub(super) struct Core {
     shared: Arc<Shared>,
     /// What it has seen.
     pub counters: Arc<Counters>,
+    /// What each client has here.
+    pub books: Books,
+    /// The descriptor for when there is none.
+    pub spare: Spare,
     /// Idle upstream connections.
     pub pool: Pool,
     /// Places in the rotations of Services.
     pub rotations: Rotations,
     /// What can become of connections.
     pub openings: Openings,
+    /// Buffers of requests.
+    pub shelf: Shelf,
     /// Where a relay reads into, between two awaits.
     pub scratch: RefCell<Box<[u8]>>,
     started: Instant,
@@ -63,6 +72,7 @@ pub(super) struct Core {
     pods: RefCell<HashMap<u64, PodListeners>>,
     conns: RefCell<HashMap<u64, Rc<Conn>>>,
     last_conn: Cell<u64>,
+    last_second: Cell<u64>,
 }
 
 impl Core {
@@ -71,9 +81,12 @@ impl Core {
         Core {
             index,
             counters,
-            pool: Pool::new(shared.config.limits.idle_upstreams_per_client),
+            books: Books::new(&shared.config.limits, shared.config.cores, shared.payers.clone()),
+            spare: Spare::new(),
+            pool: Pool::new(shared.config.limits.idle_upstreams_per_pair),
             rotations: Rotations::new(index),
             openings: Openings::default(),
+            shelf: Shelf::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             started: Instant::now(),
             clock: Rc::new(Cell::new(0)),
@@ -81,6 +94,7 @@ impl Core {
             pods: RefCell::default(),
             conns: RefCell::default(),
             last_conn: Cell::new(0),
+            last_second: Cell::new(0),
             shared,
         }
     }
@@ -89,6 +103,7 @@ impl Core {
     pub async fn run(self: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Command>) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let rounds = tokio::task::spawn_local(self.books.turns().clone().run());
         let mut patience = None;
         while patience.is_none_or(|until| Instant::now() < until && !self.conns.borrow().is_empty()) {
             tokio::select! {
@@ -104,6 +119,8 @@ impl Core {
                 _ = ticks.tick() => self.tick(),
             }
         }
+        rounds.abort();
+        self.books.turns().close();
     }
 
     /// Which one it is, from 0.
@@ -143,23 +160,21 @@ impl Core {
 
     /// Where sockets of an enrolled pod of this node are made.
     pub fn namespace_of(&self, cookie: u64) -> Option<Namespace> {
-        self.pods
-            .borrow()
-            .get(&cookie)
-            .map(|pod| pod.admitted.spec.namespace.clone())
+        self.pods.borrow().get(&cookie).map(|pod| pod.spec.namespace.clone())
     }
 
-    /// Takes a seat for a connection of a pod, if there is one.
-    pub fn seat(&self, pod: &Admitted) -> Option<super::pods::Seat> {
-        super::pods::Seat::take(&self.shared, pod)
-    }
-
-    /// Hands a refusal on, or counts it as lost. `refusal` is only made if there is room for it.
-    pub fn report(&self, refusal: impl FnOnce() -> Refusal) {
-        match self.shared.refusals.try_reserve() {
-            Ok(room) => room.send(refusal()),
-            Err(_) => self.counters.reports_lost.one(),
+    /// Hands on a refusal of what `account` asked for, or counts it as lost. It is only made if there is room for it.
+    pub fn report(&self, account: &Account, refusal: impl FnOnce() -> Refusal) {
+        if !self.shared.refusals.send(account.payer(), refusal) {
+            self.counters.reports_lost.one();
         }
+    }
+
+    /// Closes idle upstream connections because descriptors are out; false if there was none.
+    pub fn give_back(&self, most: usize) -> bool {
+        let closed = self.pool.give_back(&self.books, most);
+        self.counters.upstream_evicted.add(closed);
+        closed > 0
     }
 
     /// Keeps a connection in sight until the answer is dropped.
@@ -171,8 +186,8 @@ impl Core {
         Watched { core: self.clone(), id }
     }
 
-    async fn serve(self: &Rc<Core>, pods: &[Admitted]) -> Vec<PodError> {
-        let keep = |open: &PodListeners| pods.iter().any(|pod| pod.is_same(&open.admitted));
+    async fn serve(self: &Rc<Core>, pods: &[PodSpec]) -> Vec<PodError> {
+        let keep = |open: &PodListeners| pods.iter().any(|pod| pod.is_same(&open.spec));
         let gone: Vec<u64> = self
             .pods
             .borrow()
@@ -189,11 +204,11 @@ impl Core {
         self.end_where(|conn| gone.contains(&conn.cookie));
         let mut errors = Vec::new();
         for pod in pods {
-            if self.stopping.get() || self.pods.borrow().contains_key(&pod.spec.cookie) {
+            if self.stopping.get() || self.pods.borrow().contains_key(&pod.cookie) {
                 continue;
             }
             match listen::open(self, pod) {
-                Ok(open) => drop(self.pods.borrow_mut().insert(pod.spec.cookie, open)),
+                Ok(open) => drop(self.pods.borrow_mut().insert(pod.cookie, open)),
                 Err(error) => errors.push(error),
             }
         }
@@ -225,6 +240,19 @@ impl Core {
             conn.wake();
         }
         self.pool.expire(self.now(), self.config().times.idle_upstream);
+        self.spare.fill();
+        let second = self.now() / 1000;
+        if self.last_second.replace(second) != second {
+            self.books.tidy();
+            self.pods
+                .borrow()
+                .values()
+                .for_each(|pod| pod.count_overflows(&self.counters));
+        }
+        let (requests, bytes, idle) = self.books.now();
+        self.counters.requests_in_flight.set(requests as u64);
+        self.counters.buffered_bytes.set(bytes as u64);
+        self.counters.upstream_idle.set(idle as u64);
     }
 
     fn stop(&self) {

@@ -198,7 +198,7 @@ fn refuse(core: &Core, conn: &Conn, server: Option<Server>, reason: Reason) {
         Reason::NotHttp | Reason::Http2 | Reason::Silent => core.counters.refused_protocol.one(),
         _ => core.counters.refused_connection.one(),
     }
-    core.report(|| refusal(core, conn, server, None, reason));
+    core.report(&conn.account, || refusal(core, conn, server, None, reason));
 }
 
 /// What is reported of a refusal.

@@ -2,7 +2,7 @@
 //!
 //! Bias: strict and in order. A request is answered before the next one is looked at, so pipelined requests cost
 //! latency and never their order; what is framed doubtfully ends the connection. A request and its answer are relayed
-//! at the same time, each through one buffer of bounded size. Buffers belong to the connection and are used again.
+//! at the same time, each through one buffer of bounded size. A connection has buffers while a request is under way only.
 //!
 //! ```text
 //!   Idle ──head──▶ judged ─┬─▶ refused: 403 ───────────────┬─▶ body read to its end ─▶ Idle
@@ -18,6 +18,7 @@ mod body;
 mod exchange;
 mod request;
 mod response;
+mod shelf;
 mod upgrade;
 
 use std::rc::Rc;
@@ -31,13 +32,13 @@ use super::core::Core;
 use super::judge::No;
 use super::linger;
 use super::outcome::Ongoing;
+use super::turns;
 use super::upstream::{self, ConnectError};
 
 use exchange::Exchanged;
 use request::{Asked, Heard};
-
-/// An idle connection keeps buffers of up to this size.
-const KEPT: usize = 16 * 1024;
+use shelf::Buffers;
+pub(super) use shelf::Shelf;
 
 /// What follows a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +89,11 @@ pub(super) async fn serve(core: &Rc<Core>, place: &Place, conn: &Conn, client: &
         let then = session.one(client).await;
         session.tell();
         match then {
-            Then::Next => session.trim(),
+            // One request in a turn: what the client has sent ahead waits for its next one.
+            Then::Next => {
+                session.shelve();
+                turns::give_way().await;
+            }
             Then::Farewell => return answer::farewell(core, conn, client).await,
             Then::Close => return linger::orderly(client),
             Then::Reset | Then::Ended => return,
@@ -108,6 +113,11 @@ impl Session<'_> {
             Heard::Nothing => Then::Close,
             Heard::Broken => Then::Reset,
             Heard::Bad(error) => self.answer_bad(client, error.status, error.reason).await,
+            Heard::Full => {
+                self.core.counters.over_bytes.one();
+                let reason = "too many bytes for this client are in the agent's buffers";
+                self.answer_bad(client, 503, reason).await
+            }
             Heard::Slow => self.answer_bad(client, 408, "the request did not come in time").await,
             Heard::Request(asked, Ok(server)) => self.forward(client, asked, server).await,
             Heard::Request(asked, Err(No::Nobody)) => self.answer(client, asked, 503, "no endpoint is ready").await,
@@ -120,6 +130,16 @@ impl Session<'_> {
     /// Gets an allowed request to its server and the response back.
     async fn forward(&mut self, client: &mut TcpStream, asked: Asked, server: super::judge::Server) -> Then {
         self.conn.stands_on(Standing::HttpBusy(server.clone()));
+        let Some(_permit) = self.conn.account.request() else {
+            self.core.counters.over_requests.one();
+            let reason = "too many requests of this client are in flight";
+            return self.answer(client, asked, 503, reason).await;
+        };
+        if self.conn.account.room() == 0 {
+            self.core.counters.over_bytes.one();
+            let reason = "too many bytes for this client are in the agent's buffers";
+            return self.answer(client, asked, 503, reason).await;
+        }
         let mut body = asked.body(self.core);
         if let Err(error) = body::take(&mut body, &mut self.input, &mut self.request) {
             return self.answer_bad(client, 400, &error.to_string()).await;
@@ -132,6 +152,11 @@ impl Session<'_> {
                 Some(upstream) => upstream,
                 None => match upstream::connect(self.core, self.place, self.conn, &server).await {
                     Ok(upstream) => upstream,
+                    Err(ConnectError::NoDescriptor) => {
+                        return self
+                            .answer_over(client, asked, body, 503, "the node's agent is out of file descriptors")
+                            .await;
+                    }
                     Err(ConnectError::Failed(_)) => {
                         return self
                             .answer_over(client, asked, body, 503, "the endpoint refused the connection")
@@ -186,8 +211,11 @@ impl Session<'_> {
                     keep_server,
                 } => {
                     if keep_server && self.response.is_empty() {
-                        let client = self.conn.client.clone();
-                        self.core.pool.put(between, upstream, client, server, self.core.now());
+                        let closed = self
+                            .core
+                            .pool
+                            .put(between, upstream, self.conn, server, self.core.now());
+                        self.core.counters.upstream_evicted.add(closed);
                     } else if body.is_done() {
                         linger::orderly(&upstream);
                     }
@@ -212,17 +240,38 @@ impl Session<'_> {
         }
     }
 
-    /// Gives back what a large body has made the buffers grow to.
-    fn trim(&mut self) {
-        self.request.clear();
-        self.output.clear();
-        for buffer in [&mut self.input, &mut self.response] {
-            if buffer.is_empty() && buffer.capacity() > KEPT {
-                *buffer = BytesMut::new();
-            }
+    /// Leaves the buffers to others while nothing is in them, so that an idle connection has none.
+    fn shelve(&mut self) {
+        if self.input.is_empty() {
+            let take = |buffer: &mut Vec<u8>| std::mem::take(buffer);
+            let (request, output) = (take(&mut self.request), take(&mut self.output));
+            let (input, response) = (std::mem::take(&mut self.input), std::mem::take(&mut self.response));
+            self.core.shelf.put(Buffers {
+                input,
+                request,
+                response,
+                output,
+            });
         }
-        for buffer in [&mut self.request, &mut self.output] {
-            buffer.shrink_to(KEPT);
+        self.note();
+    }
+
+    /// Takes buffers, if it has none.
+    fn unshelve(&mut self) {
+        if self.input.capacity() == 0 {
+            let buffers = self.core.shelf.take();
+            self.input = buffers.input;
+            self.request = buffers.request;
+            self.response = buffers.response;
+            self.output = buffers.output;
         }
+        self.note();
+    }
+
+    /// Puts what the buffers take up on the client's account.
+    fn note(&self) {
+        let (input, response) = (self.input.capacity(), self.response.capacity());
+        let (request, output) = (self.request.capacity(), self.output.capacity());
+        self.conn.held.set(input + response + request + output);
     }
 }

@@ -4,12 +4,19 @@
 //! the wrong place: if the way home fails the process aborts, because every socket it would open from then on would
 //! belong to some pod. A [`Namespace`] owns a descriptor of the namespace, which keeps it alive.
 
+use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::mem::size_of_val;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::rc::Rc;
 use std::sync::Arc;
+
+thread_local! {
+    /// Where this thread belongs: kept open, because the way home must not need a descriptor that may not be there.
+    static HOME: OnceCell<Rc<File>> = const { OnceCell::new() };
+}
 
 /// A network namespace that sockets can be made in. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -35,7 +42,10 @@ impl Namespace {
     /// The namespace can't be entered (no `CAP_SYS_ADMIN`, or not a network namespace). `make` has not run then.
     pub(super) fn run<T>(&self, make: impl FnOnce() -> T) -> io::Result<T> {
         let Some(there) = &self.0 else { return Ok(make()) };
-        let home = File::open("/proc/thread-self/ns/net")?;
+        let home = HOME.with(|home| match home.get() {
+            Some(home) => Ok(home.clone()),
+            None => File::open("/proc/thread-self/ns/net").map(|file| home.get_or_init(|| Rc::new(file)).clone()),
+        })?;
         enter(there.as_fd())?;
         let _back = Back(home);
         Ok(make())
@@ -54,7 +64,7 @@ impl From<OwnedFd> for Namespace {
 }
 
 /// Goes home when dropped, also while unwinding.
-struct Back(File);
+struct Back(Rc<File>);
 
 impl Drop for Back {
     fn drop(&mut self) {

@@ -5,12 +5,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use weir_core::model::Key;
 
-use super::Shared;
 use super::netns::Namespace;
 
 /// An enrolled pod of this node.
@@ -81,46 +78,9 @@ impl PodError {
     }
 }
 
-/// A pod with the count of its open connections, which all cores share.
-#[derive(Clone, Debug)]
-pub(super) struct Admitted {
-    /// The pod.
-    pub spec: PodSpec,
-    /// How many connections it has.
-    pub open: Arc<AtomicUsize>,
-}
-
-impl Admitted {
+impl PodSpec {
     /// The same pod with the same addresses: its listeners are good for both.
-    pub fn is_same(&self, other: &Admitted) -> bool {
-        self.spec.cookie == other.spec.cookie && self.spec.pod == other.spec.pod && self.spec.ips == other.spec.ips
-    }
-}
-
-/// A connection's place among those that a pod, and all pods together, may have.
-pub(super) struct Seat {
-    shared: Arc<Shared>,
-    pod: Arc<AtomicUsize>,
-}
-
-impl Seat {
-    /// Takes a place, or none if the pod has its share or the engine is full.
-    pub fn take(shared: &Arc<Shared>, pod: &Admitted) -> Option<Seat> {
-        // Counted first, so that two cores can't both take the last one; dropped again if that was too many.
-        let limits = &shared.config.limits;
-        let in_all = shared.open.fetch_add(1, Ordering::Relaxed);
-        let of_pod = pod.open.fetch_add(1, Ordering::Relaxed);
-        let seat = Seat {
-            shared: shared.clone(),
-            pod: pod.open.clone(),
-        };
-        (in_all < limits.connections && of_pod < limits.connections_per_pod).then_some(seat)
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.shared.open.fetch_sub(1, Ordering::Relaxed);
-        self.pod.fetch_sub(1, Ordering::Relaxed);
+    pub(super) fn is_same(&self, other: &PodSpec) -> bool {
+        self.cookie == other.cookie && self.pod == other.pod && self.ips == other.ips
     }
 }

@@ -3,17 +3,21 @@
 //! Bias: identity over reuse. A connection is kept for the client pod and the server pod that it was opened between
 //! and is never lent to another, because the server was shown that client's address. It is dropped when either pod
 //! changes, when the pair has nothing left that is granted, and when it was idle for too long. Newest first, so that
-//! a burst's extra connections age out.
+//! a burst's extra connections age out. What a client keeps here is on its account; where that is full its own oldest
+//! one makes room, and nobody else's.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use weir_core::snapshot::{PodInfo, Snapshot};
 
+use super::account::{Account, Books};
+use super::conn::Conn;
 use super::judge::{self, Server};
 use super::linger;
 
@@ -28,16 +32,27 @@ pub(super) struct Between {
     pub server: SocketAddr,
 }
 
+/// One connection in the order of its account.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order {
+    /// Its number; later ones are higher.
+    pub number: u64,
+    between: Between,
+}
+
 struct Idle {
+    number: u64,
     stream: TcpStream,
     client: Arc<PodInfo>,
     server: Server,
+    account: Rc<Account>,
     since: u64,
 }
 
 /// The connections.
 pub(super) struct Pool {
     most: usize,
+    last: Cell<u64>,
     idle: RefCell<HashMap<Between, Vec<Idle>>>,
 }
 
@@ -46,6 +61,7 @@ impl Pool {
     pub fn new(most: usize) -> Pool {
         Pool {
             most,
+            last: Cell::new(0),
             idle: RefCell::default(),
         }
     }
@@ -55,6 +71,7 @@ impl Pool {
         let mut all = self.idle.borrow_mut();
         let idle = all.get_mut(between)?;
         while let Some(found) = idle.pop() {
+            found.account.remove_idle(found.number);
             let same = judge::is_same(&found.client, client) && found.server.is_same(server);
             // Readable means closed, or bytes that nobody asked for. Either way it is of no more use.
             let quiet =
@@ -67,19 +84,44 @@ impl Pool {
         None
     }
 
-    /// Keeps a connection whose last exchange is complete.
-    pub fn put(&self, between: Between, stream: TcpStream, client: Arc<PodInfo>, server: Server, now: u64) {
+    /// Keeps a connection of `conn`'s client whose last exchange is complete. How many had to be closed for it.
+    pub fn put(&self, between: Between, stream: TcpStream, conn: &Conn, server: Server, now: u64) -> u64 {
+        let account = &conn.account;
+        let mut closed = 0;
+        while !account.has_idle_place() {
+            closed += 1;
+            if !self.close_oldest(account) {
+                linger::orderly(&stream);
+                return closed;
+            }
+        }
         let mut all = self.idle.borrow_mut();
         let idle = all.entry(between).or_default();
-        match idle.len() < self.most {
-            true => idle.push(Idle {
-                stream,
-                client,
-                server,
-                since: now,
-            }),
-            false => linger::orderly(&stream),
+        if idle.len() >= self.most && !idle.is_empty() {
+            let oldest = idle.remove(0);
+            oldest.account.remove_idle(oldest.number);
+            linger::orderly(&oldest.stream);
+            closed += 1;
         }
+        let number = self.last.get().wrapping_add(1);
+        self.last.set(number);
+        account.add_idle(Order { number, between });
+        idle.push(Idle {
+            number,
+            stream,
+            client: conn.client.clone(),
+            server,
+            account: account.clone(),
+            since: now,
+        });
+        closed
+    }
+
+    /// Closes up to `most` connections, each time the oldest of the client that has most, and says how many it was:
+    /// their descriptors are needed elsewhere.
+    pub fn give_back(&self, books: &Books, most: usize) -> u64 {
+        let closed = |_: &usize| books.idlest().is_some_and(|account| self.close_oldest(&account));
+        (0..most).take_while(closed).count() as u64
     }
 
     /// Drops what the snapshot gives no more reason to keep.
@@ -96,11 +138,29 @@ impl Pool {
         self.keep(|idle| now.saturating_sub(idle.since) < time.as_millis() as u64);
     }
 
+    fn close_oldest(&self, account: &Account) -> bool {
+        let Some(order) = account.oldest_idle() else {
+            return false;
+        };
+        account.remove_idle(order.number);
+        let mut all = self.idle.borrow_mut();
+        if let Some(idle) = all.get_mut(&order.between)
+            && let Some(at) = idle.iter().position(|idle| idle.number == order.number)
+        {
+            linger::orderly(&idle.remove(at).stream);
+            if idle.is_empty() {
+                all.remove(&order.between);
+            }
+        }
+        true
+    }
+
     fn keep(&self, good: impl Fn(&Idle) -> bool) {
         self.idle.borrow_mut().retain(|_, idle| {
             idle.retain(|idle| {
                 let keep = good(idle);
                 if !keep {
+                    idle.account.remove_idle(idle.number);
                     linger::orderly(&idle.stream);
                 }
                 keep

@@ -1,7 +1,7 @@
 //! Bytes in both directions, as they come.
 //!
 //! Bias: nothing is kept that the kernel can keep. A read goes into the core's one scratch buffer and is written on at
-//! once; only what the receiver did not take stays, and nothing more is read until it has. So an idle relay holds no
+//! once; only what the receiver did not take stays (on the client's account), and nothing more is read until it has. So an idle relay holds no
 //! buffer, and a slow receiver holds back its sender. A half-close is passed on by itself; any error ends the relay,
 //! and dropping the two sockets resets them (`linger`).
 
@@ -15,10 +15,15 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 
+use super::account::Held;
 use super::conn::Conn;
 use super::core::Core;
 use super::linger;
 use super::outcome::Meter;
+use super::turns;
+
+/// Least that is read at once, however little room is left.
+const LEAST: usize = 4 * 1024;
 
 /// What was read from each side before the relay began, and is passed on first.
 #[derive(Debug, Default)]
@@ -49,18 +54,23 @@ pub(super) async fn run(
             kept: ahead.client,
             state: State::Open,
             bytes: Meter::from_client(core, conn),
+            held: Held::new(conn.account.clone()),
         };
         let mut down = Way {
             kept: ahead.server,
             state: State::Open,
             bytes: Meter::from_server(core, conn),
+            held: Held::new(conn.account.clone()),
         };
+        let most = core.config().limits.buffered_bytes_per_connection / 2;
         poll_fn(|cx| {
             if conn.take_doubt() && !stays() {
                 return Poll::Ready(Err(io::ErrorKind::PermissionDenied.into()));
             }
-            let up = up.poll(cx, core, &mut from_client, &mut to_server)?;
-            let down = down.poll(cx, core, &mut from_server, &mut to_client)?;
+            // Smaller reads where many bytes wait already: the senders are held back.
+            let once = most.min(conn.account.room()).max(LEAST);
+            let up = up.poll(cx, (core, once), &mut from_client, &mut to_server)?;
+            let down = down.poll(cx, (core, once), &mut from_server, &mut to_client)?;
             if up.is_ready() && down.is_ready() {
                 Poll::Ready(io::Result::Ok(()))
             } else {
@@ -89,16 +99,18 @@ struct Way<'a> {
     kept: BytesMut,
     state: State,
     bytes: Meter<'a>,
+    held: Held,
 }
 
 impl Way<'_> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        core: &Core,
+        (core, once): (&Core, usize),
         from: &mut ReadHalf<'_>,
         to: &mut WriteHalf<'_>,
     ) -> Poll<io::Result<()>> {
+        let mut left = turns::BYTES;
         loop {
             while !self.kept.is_empty() {
                 let written = ready!(Pin::new(&mut *to).poll_write(cx, &self.kept))?;
@@ -106,6 +118,10 @@ impl Way<'_> {
                     return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
                 }
                 self.kept.advance(written);
+                if self.kept.is_empty() {
+                    self.kept = BytesMut::new();
+                    self.held.set(0);
+                }
             }
             match self.state {
                 State::Open => {}
@@ -116,35 +132,43 @@ impl Way<'_> {
                 State::Closed => return Poll::Ready(Ok(())),
             }
             if self.state == State::Open {
-                ready!(self.pass(cx, core, from, to))?;
+                if left == 0 {
+                    // Enough for one turn.
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                left = left.saturating_sub(ready!(self.pass(cx, (core, once), from, to))?);
             }
         }
     }
 
-    /// Reads once and writes on what the receiver takes at once.
+    /// Reads up to `once` bytes and writes on what the receiver takes at once. How many bytes it was.
     fn pass(
         &mut self,
         cx: &mut Context<'_>,
-        core: &Core,
+        (core, once): (&Core, usize),
         from: &mut ReadHalf<'_>,
         to: &mut WriteHalf<'_>,
-    ) -> Poll<io::Result<()>> {
+    ) -> Poll<io::Result<usize>> {
         let mut scratch = core.scratch.borrow_mut();
-        let mut read = ReadBuf::new(&mut scratch);
+        let once = once.min(scratch.len());
+        let mut read = ReadBuf::new(scratch.get_mut(..once).unwrap_or_default());
         ready!(Pin::new(from).poll_read(cx, &mut read))?;
         let mut data = read.filled();
         if data.is_empty() {
             self.state = State::Ended;
-            return Poll::Ready(Ok(()));
+            return Poll::Ready(Ok(0));
         }
-        self.bytes.add(data.len());
+        let len = data.len();
+        self.bytes.add(len);
         // Pending here has set the waker; the caller's next write sets it again.
         if let Poll::Ready(written) = Pin::new(to).poll_write(cx, data)? {
             data.advance(written);
         }
         if !data.is_empty() {
             self.kept.extend_from_slice(data);
+            self.held.set(self.kept.capacity());
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok(len))
     }
 }

@@ -41,15 +41,39 @@ impl Config {
     }
 }
 
-/// How much of everything there may be.
+/// How much of everything there may be. *A client* is a pod of this node, or an address that connects to one from
+/// elsewhere. Of each thing one client gets its own cap, and no more than [`Limits::pod_share`] lets it have.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Open connections from clients in all. One more is reset.
     pub connections: usize,
-    /// The same per enrolled pod, both directions together.
+    /// The same of one client.
     pub connections_per_pod: usize,
-    /// Idle upstream connections per core between a client pod and a server pod and port. One more is closed.
-    pub idle_upstreams_per_client: usize,
+    /// Connections that the kernel keeps for a listener until it accepts them; each core has a listener in each pod.
+    /// More are dropped by the kernel, so that `connect()` tries again.
+    pub backlog: u32,
+    /// Requests in flight in all; a stream of HTTP/2 is one. One more is answered with 503.
+    pub requests: usize,
+    /// The same of one client.
+    pub requests_per_pod: usize,
+    /// Bytes in buffers in all. Reads get smaller as this fills up; then new requests get 503 and new connections are
+    /// reset.
+    pub buffered_bytes: usize,
+    /// The same for one client.
+    pub buffered_bytes_per_pod: usize,
+    /// The same for one connection, both directions together: what is read at once.
+    pub buffered_bytes_per_connection: usize,
+    /// Idle upstream connections in all. Then the oldest one of the client is closed for the new one.
+    pub idle_upstreams: usize,
+    /// The same of one client.
+    pub idle_upstreams_per_pod: usize,
+    /// The same between a client and a server's address and port, at each core.
+    pub idle_upstreams_per_pair: usize,
+    /// Refusals that wait to be logged. More are counted as lost.
+    pub reports: usize,
+    /// How much of any of these one client may have as long as nobody else wants it, in percent, 1 to 100. Two get
+    /// less each, so that there is always some left for the next.
+    pub pod_share: u8,
     /// Sizes of HTTP heads and the like; 431 and the like.
     pub http: weir_core::http1::Limits,
 }
@@ -59,7 +83,17 @@ impl Default for Limits {
         Limits {
             connections: 100_000,
             connections_per_pod: 20_000,
-            idle_upstreams_per_client: 32,
+            backlog: 4096,
+            requests: 100_000,
+            requests_per_pod: 20_000,
+            buffered_bytes: 256 << 20,
+            buffered_bytes_per_pod: 64 << 20,
+            buffered_bytes_per_connection: 512 << 10,
+            idle_upstreams: 16_384,
+            idle_upstreams_per_pod: 4096,
+            idle_upstreams_per_pair: 32,
+            reports: 1024,
+            pod_share: 50,
             http: weir_core::http1::Limits::default(),
         }
     }

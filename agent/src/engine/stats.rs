@@ -22,6 +22,11 @@ impl Counter {
             .store(self.0.load(Ordering::Relaxed).wrapping_add(n), Ordering::Relaxed);
     }
 
+    /// So many now, for gauges.
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Ordering::Relaxed);
+    }
+
     /// One less, for gauges.
     pub fn less(&self) {
         self.0
@@ -120,4 +125,22 @@ counters! {
     upstream_failures,
     /// Requests sent again because a pooled connection turned out to be closed.
     upstream_retries,
+    /// Connections that the kernel dropped because a listener's queue was full.
+    accept_overflows,
+    /// Times that a connection was accepted or opened and no descriptor was left.
+    no_descriptors,
+    /// Connections refused because no descriptor was left for them.
+    refused_no_descriptors,
+    /// Requests in flight now (a gauge).
+    requests_in_flight,
+    /// Requests answered with 503 because of the limits on requests in flight.
+    over_requests,
+    /// Bytes in buffers now (a gauge).
+    buffered_bytes,
+    /// Requests answered with 503 because of the limits on bytes in buffers.
+    over_bytes,
+    /// Idle upstream connections now (a gauge).
+    upstream_idle,
+    /// Idle upstream connections closed to make room for others.
+    upstream_evicted,
 }

@@ -14,14 +14,17 @@ use super::conn::{Conn, Late};
 use super::core::Core;
 use super::judge::Server;
 use super::kernel::Direction;
-use super::linger;
+use super::{linger, spare};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectError {
-    /// Nobody listens there, or the address can't be reached, or we are out of descriptors.
+    /// Nobody listens there, or the address can't be reached.
     #[error("connection failed: {0}")]
     Failed(#[from] io::Error),
+    /// No descriptor is left for it.
+    #[error("no file descriptor is left")]
+    NoDescriptor,
     /// No answer within the time for connecting.
     #[error("no answer in time; may a NetworkPolicy or a dead node drop the packets?")]
     Late,
@@ -46,7 +49,19 @@ pub(super) async fn connect(
 }
 
 async fn try_connect(core: &Rc<Core>, place: &Place, conn: &Conn, server: &Server) -> Result<TcpStream, ConnectError> {
-    let socket = marked(core, place, conn, server)?;
+    let socket = match marked(core, place, conn, server) {
+        Err(error) if spare::is_out(&error) => {
+            core.counters.no_descriptors.one();
+            match core.give_back(1) {
+                true => marked(core, place, conn, server)?,
+                false => {
+                    core.counters.refused_no_descriptors.one();
+                    return Err(ConnectError::NoDescriptor);
+                }
+            }
+        }
+        made => made?,
+    };
     conn.allow(core.config().times.connect);
     match conn.in_time(socket.connect(server.address)).await {
         Ok(connected) => Ok(connected?),
@@ -56,11 +71,11 @@ async fn try_connect(core: &Rc<Core>, place: &Place, conn: &Conn, server: &Serve
 
 fn marked(core: &Rc<Core>, place: &Place, conn: &Conn, server: &Server) -> io::Result<TcpSocket> {
     let near = match place.direction {
-        Direction::Inbound => Some(place.pod.spec.namespace.clone()),
+        Direction::Inbound => Some(place.spec.namespace.clone()),
         Direction::Outbound => server.pod.as_ref().and_then(|pod| core.namespace_of(pod.cookie?)),
     };
     let shown = near.is_some().then_some(conn.peer);
-    let namespace = near.unwrap_or_else(|| place.pod.spec.namespace.clone());
+    let namespace = near.unwrap_or_else(|| place.spec.namespace.clone());
     let v4 = server.address.is_ipv4();
     let socket = namespace
         .run(|| if v4 { TcpSocket::new_v4() } else { TcpSocket::new_v6() })

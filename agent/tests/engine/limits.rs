@@ -120,7 +120,7 @@ fn a_relay_may_be_silent_for_longer_than_any_deadline() {
 }
 
 #[test]
-fn refusals_that_nobody_reads_are_counted_as_lost_and_stop_nothing() {
+fn refusals_that_nobody_reads_are_counted_as_lost_and_leave_room_for_those_of_others() {
     let mesh = Mesh::new(HTTP);
     Server::web(mesh.address(2, 8080), "one");
     let mut buyer = mesh.buyer();
@@ -128,7 +128,15 @@ fn refusals_that_nobody_reads_are_counted_as_lost_and_stop_nothing() {
         assert_eq!(buyer.get("/secret").status(), 403);
     }
     let stats = mesh.stats();
-    assert_eq!((stats.refused_request, stats.reports_lost), (200, 200 - 64));
+    // Half of a queue of 64: the share of one pod.
+    assert_eq!((stats.refused_request, stats.reports_lost), (200, 200 - 32));
+    assert_eq!(mesh.connect("thief", mesh.store()).ended(), Ended::Reset);
+    assert_eq!(mesh.stats().reports_lost, 200 - 32);
+    let reported: Vec<_> = (0..33).map(|_| mesh.refusal().client.ip()).collect();
+    assert!(reported[..32].iter().all(|ip| *ip == mesh.ip(1)), "{reported:?}");
+    assert_eq!(reported[32], mesh.ip(4));
+    assert_eq!(buyer.get("/secret").status(), 403);
+    assert_eq!(mesh.refusal().client.ip(), mesh.ip(1), "what was read has made room");
 }
 
 #[test]

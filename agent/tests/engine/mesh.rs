@@ -12,8 +12,9 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use tokio::sync::mpsc;
-use weir_agent::engine::{Config, Engine, Kernel, ListenerKey, Namespace, PodSpec, Refusal, Stats, Times};
+use weir_agent::engine::{
+    Config, Engine, Kernel, ListenerKey, Namespace, PodSpec, Refusal, Reported, Stats, Times, reports,
+};
 use weir_core::compile::compile;
 use weir_core::convert::{Converted, convert_all};
 use weir_core::index::{Change, Index};
@@ -85,7 +86,7 @@ pub struct Mesh {
     pub engine: Engine,
     pub table: Arc<Table>,
     pub config: Config,
-    refusals: Mutex<mpsc::Receiver<Refusal>>,
+    refusals: Mutex<Reported>,
     index: Mutex<Index>,
     generation: AtomicU16,
     block: [u8; 3],
@@ -113,7 +114,7 @@ impl Mesh {
 
     pub fn with(config: Config, manifests: &str) -> Mesh {
         let table = Arc::new(Table::default());
-        let (reports, refusals) = mpsc::channel(64);
+        let (reports, refusals) = reports(64, config.limits.pod_share);
         let engine = Engine::start(config.clone(), table.clone(), reports).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -273,6 +274,17 @@ impl Mesh {
     /// The buyer, connected to the store.
     pub fn buyer(&self) -> Client {
         self.connect("buyer", self.store())
+    }
+
+    /// The same, with something done between `socket()` and `connect()`.
+    #[allow(dead_code, reason = "for the suite about descriptors, which has this file too")]
+    pub fn buyer_after(&self, work: impl FnOnce()) -> Client {
+        let listener = SocketAddr::new(self.ip(last_of("buyer")), self.config.outbound_port);
+        self.dial(listener.ip(), listener, |port| {
+            let note = (cookie_of("buyer"), port);
+            self.table.origins.lock().unwrap().insert(note, self.store());
+            work();
+        })
     }
 
     /// A connection to a pod of this node from an address that is none of it, as `sk_lookup` would steer it.

@@ -2,6 +2,7 @@
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -186,6 +187,16 @@ impl Client {
     }
 }
 
+fn wait_readable(listener: &TcpListener) {
+    let mut poll = libc::pollfd {
+        fd: listener.as_raw_fd(),
+        events: libc::POLLIN,
+        revents: 0,
+    };
+    // SAFETY: one pollfd, alive for the call.
+    unsafe { libc::poll(&mut poll, 1, -1) };
+}
+
 /// A server in a thread per connection. Ends with the test's process.
 pub struct Server {
     accepted: Arc<AtomicUsize>,
@@ -199,10 +210,17 @@ impl Server {
         let accepted = Arc::new(AtomicUsize::new(0));
         let (count, serve) = (accepted.clone(), Arc::new(serve));
         std::thread::spawn(move || {
-            for stream in listener.incoming() {
+            loop {
+                // A blocking accept() would hold a descriptor while it waits, which some tests have to count.
+                wait_readable(&listener);
+                let Ok((stream, _)) = listener.accept() else {
+                    // None is left; some test wants it so.
+                    std::thread::sleep(Duration::from_millis(10));
+                    continue;
+                };
                 let number = count.fetch_add(1, Ordering::SeqCst);
                 let serve = serve.clone();
-                std::thread::spawn(move || serve(number, Client::new(stream.unwrap())));
+                std::thread::spawn(move || serve(number, Client::new(stream)));
             }
         });
         Server {

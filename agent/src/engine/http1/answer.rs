@@ -3,7 +3,12 @@
 //! Bias: the client gets to read the answer. A close behind unread bytes would be a reset that overtakes it, so what
 //! is still coming is read and dropped, within bounds, and never taken for another request.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use weir_core::http1::{self, Body};
 
@@ -102,12 +107,19 @@ pub(super) async fn farewell(core: &Core, conn: &Conn, client: &mut TcpStream) {
         return;
     }
     conn.allow(core.config().times.drain);
-    let mut space = [0u8; 4096];
     let mut left = FAREWELL;
-    while let Ok(Ok(read)) = conn.in_time(client.read(&mut space)).await {
+    while let Ok(Ok(read)) = conn.in_time(poll_fn(|cx| drop_some(core, client, cx))).await {
         match left.checked_sub(read) {
             Some(rest) if read > 0 => left = rest,
             _ => return,
         }
     }
+}
+
+/// Reads into what all connections of the core share: this one's task is no larger for it.
+fn drop_some(core: &Core, client: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut scratch = core.scratch.borrow_mut();
+    let mut space = ReadBuf::new(&mut scratch);
+    ready!(Pin::new(client).poll_read(cx, &mut space))?;
+    Poll::Ready(Ok(space.filled().len()))
 }

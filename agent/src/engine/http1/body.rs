@@ -5,9 +5,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use weir_core::http1::{Body, BodyError};
 
+use super::super::account::Held;
 use super::super::conn::{Conn, Late};
 use super::super::core::Core;
 use super::super::outcome::Meter;
+use super::super::turns;
 
 /// As much of a body as is copied to go out with its head in one write.
 const WITH_HEAD: usize = 16 * 1024;
@@ -64,6 +66,9 @@ pub(super) async fn relay(
     (from, received): (&mut ReadHalf<'_>, Meter<'_>),
     to: &mut WriteHalf<'_>,
 ) -> Result<(), Cut> {
+    let held = Held::new(conn.account.clone());
+    let most = BULK.min(core.config().limits.buffered_bytes_per_connection / 2);
+    let mut moved = 0;
     loop {
         loop {
             let step = body.advance(input)?;
@@ -81,12 +86,21 @@ pub(super) async fn relay(
             .remaining()
             .and_then(|left| usize::try_from(left).ok())
             .unwrap_or(BULK);
-        input.reserve(left.clamp(LEAST, BULK));
+        // Smaller reads where many bytes wait already: the sender is held back.
+        input.reserve(left.min(most).min(conn.account.room()).max(LEAST));
+        held.set(input.capacity());
         match conn.in_time(from.read_buf(input)).await {
             Ok(Ok(0)) => body.close()?,
-            Ok(Ok(read)) => received.add(read),
+            Ok(Ok(read)) => {
+                received.add(read);
+                moved += read;
+            }
             Ok(Err(_)) => return Err(Cut::Sender),
             Err(Late) => return Err(Cut::Late),
+        }
+        if moved >= turns::BYTES {
+            moved = 0;
+            turns::give_way().await;
         }
         conn.allow(core.config().times.response);
     }

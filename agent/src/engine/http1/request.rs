@@ -78,6 +78,8 @@ pub(super) enum Heard {
     Bad(HeadError),
     /// Part of a head, and then no more of it in time.
     Slow,
+    /// Part of a head, and no more room for the rest of it.
+    Full,
     /// No byte: the client has closed, was idle for too long, or the engine is stopping.
     Nothing,
     /// The connection has failed.
@@ -124,7 +126,19 @@ impl Session<'_> {
                 timed = true;
                 self.conn.allow(times.head);
             }
+            if self.input.is_empty() {
+                // Without a buffer until something comes.
+                match self.conn.in_time(client.readable()).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) => return Heard::Broken,
+                    Err(Late) => return Heard::Nothing,
+                }
+                self.unshelve();
+            } else if self.conn.account.room() < HEAD {
+                return Heard::Full;
+            }
             self.input.reserve(HEAD);
+            self.note();
             match self.conn.in_time(client.read_buf(&mut self.input)).await {
                 Ok(Ok(0)) | Err(Late) if self.input.is_empty() => return Heard::Nothing,
                 Ok(Ok(0)) => return Heard::Broken,
@@ -185,7 +199,7 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
 
 /// Reports a request that no rule allows.
 pub(super) fn report(core: &Core, conn: &Conn, server: &Server, head: &RequestHead<'_>, missing: &Missing) {
-    core.report(|| {
+    core.report(&conn.account, || {
         let path = String::from_utf8_lossy(&head.path).into_owned();
         let asked = Some((head.method.to_owned(), path));
         let reason = Reason::Missing(missing.clone());
