@@ -36,6 +36,7 @@ mod relay;
 mod reports;
 mod settings;
 mod share;
+mod sni;
 mod spare;
 mod split;
 mod stats;

@@ -17,4 +17,5 @@ pub mod pick;
 pub mod plan;
 pub mod policy;
 pub mod snapshot;
+pub mod tls;
 pub mod workload;

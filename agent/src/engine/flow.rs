@@ -189,7 +189,7 @@ async fn bytes(
     };
     // Nothing to ask: [`judge::again`] knows all that these bytes stand on. An error on one side has ended the other by
     // then: dropping both sockets resets them.
-    let _ = relay::run(core, conn, stream, &mut upstream, ahead, || true).await;
+    let _ = relay::run(core, conn, stream, &mut upstream, ahead, Some(&told), || true).await;
 }
 
 /// Counts and reports a refused connection; the caller lets go of it.

@@ -130,7 +130,7 @@ impl Session<'_> {
     /// Gets an allowed request to its server and the response back.
     async fn forward(&mut self, client: &mut TcpStream, asked: Asked, server: super::judge::Server) -> Then {
         self.conn.stands_on(Standing::HttpBusy(server.clone()));
-        let Some(_permit) = self.conn.account.request() else {
+        let Some(permit) = self.conn.account.request() else {
             self.core.counters.over_requests.one();
             let reason = "too many requests of this client are in flight";
             return self.answer(client, asked, 503, reason).await;
@@ -205,7 +205,11 @@ impl Session<'_> {
                     };
                 }
                 Exchanged::Broken => return Then::Reset,
-                Exchanged::Switched => return self.switched(client, upstream, asked, server).await,
+                Exchanged::Switched => {
+                    // A connection of bytes from now on; its seat counts.
+                    drop(permit);
+                    return self.switched(client, upstream, asked, server).await;
+                }
                 Exchanged::Complete {
                     keep_client,
                     keep_server,

@@ -19,7 +19,8 @@ use super::account::Held;
 use super::conn::Conn;
 use super::core::Core;
 use super::linger;
-use super::outcome::Meter;
+use super::outcome::{Meter, Ongoing};
+use super::sni::Sni;
 use super::turns;
 
 /// Least that is read at once, however little room is left.
@@ -35,7 +36,7 @@ pub(super) struct Ahead {
 }
 
 /// Relays until both sides have closed. `stays` is asked whether the bytes may go on, whenever the connection is
-/// [doubted](Conn::doubt).
+/// [doubted](Conn::doubt). Where the client may speak TLS, `tls` is told the name that it asks for.
 ///
 /// # Errors
 /// A side was reset or failed, or the bytes may not go on. The streams are left as they are.
@@ -45,8 +46,11 @@ pub(super) async fn run(
     client: &mut TcpStream,
     server: &mut TcpStream,
     ahead: Ahead,
+    tls: Option<&Ongoing<'_>>,
     stays: impl Fn() -> bool,
 ) -> io::Result<()> {
+    let mut sni = Sni::new(core, conn, tls);
+    sni.see(&ahead.client);
     {
         let (mut from_client, mut to_client) = client.split();
         let (mut from_server, mut to_server) = server.split();
@@ -55,12 +59,14 @@ pub(super) async fn run(
             state: State::Open,
             bytes: Meter::from_client(core, conn),
             held: Held::new(conn.account.clone()),
+            sni,
         };
         let mut down = Way {
             kept: ahead.server,
             state: State::Open,
             bytes: Meter::from_server(core, conn),
             held: Held::new(conn.account.clone()),
+            sni: Sni::new(core, conn, None),
         };
         let most = core.config().limits.buffered_bytes_per_connection / 2;
         poll_fn(|cx| {
@@ -100,6 +106,7 @@ struct Way<'a> {
     state: State,
     bytes: Meter<'a>,
     held: Held,
+    sni: Sni<'a>,
 }
 
 impl Way<'_> {
@@ -161,6 +168,7 @@ impl Way<'_> {
         }
         let len = data.len();
         self.bytes.add(len);
+        self.sni.see(data);
         // Pending here has set the waker; the caller's next write sets it again.
         if let Poll::Ready(written) = Pin::new(to).poll_write(cx, data)? {
             data.advance(written);

@@ -79,6 +79,8 @@ counters! {
     rejudged,
     /// Connections relayed as bytes.
     tcp_relayed,
+    /// Connections relayed as bytes that began with a TLS ClientHello.
+    tls_relayed,
     /// Connections relayed as bytes behind a 101 (WebSocket and the like).
     upgraded,
     /// HTTP requests whose head was read and judged.

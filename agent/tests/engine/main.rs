@@ -16,5 +16,6 @@ mod rejudge;
 mod split;
 mod strict;
 mod tcp;
+mod tls;
 mod upgrade;
 mod upstream;

@@ -34,13 +34,14 @@ impl Session<'_> {
         (self.input, self.response) = Default::default();
         self.output = Vec::new();
         self.request.shrink_to_fit();
+        self.note();
         let (request, told) = (&self.request, self.ongoing.as_ref());
         if let Some(told) = told {
             told.protocol.set(Protocol::Upgraded);
         }
         let stays = || again::judge(core, conn, &target, asked, request, told).is_ok();
         // An error on one side has ended the other by then: dropping both sockets resets them.
-        let _ = relay::run(core, conn, client, &mut server, ahead, stays).await;
+        let _ = relay::run(core, conn, client, &mut server, ahead, None, stays).await;
         Then::Ended
     }
 }
