@@ -38,7 +38,7 @@ use crate::admin::{Admin, State};
 use crate::bpf::{self, Events, Origins, Sizes, Tables};
 use crate::cluster::manifests::{Batch, Manifests};
 use crate::engine::{self, Engine};
-use crate::metrics::Metrics;
+use crate::metrics::{EngineReport, Metrics};
 use crate::publish::Publisher;
 use crate::refusals::{self, RefusalLog};
 use attach::Attachments;
@@ -113,8 +113,8 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let engine = Arc::new(Engine::start(config.engine.clone(), origins, refusals).context("can't start the engine")?);
     let scraped = engine.clone();
     let metrics = Arc::new(Metrics::new(
-        kernel_stats,
-        Box::new(move || scraped.stats().rows().collect()),
+        Box::new(move || kernel_stats.read()),
+        Box::new(move || EngineReport::of(&scraped)),
     ));
     let state = Arc::new(arc_swap::ArcSwap::from_pointee(State::default()));
     let admin = Admin {

@@ -27,6 +27,7 @@ mod kernel;
 mod linger;
 mod listen;
 mod netns;
+mod observe;
 mod opening;
 mod outcome;
 mod pods;
@@ -57,6 +58,8 @@ use weir_core::snapshot::Snapshot;
 
 pub use kernel::{Direction, Kernel, ListenerKey};
 pub use netns::Namespace;
+pub use observe::{EdgeNumbers, Numbers, Side, SplitNumbers, Turn};
+pub use outcome::Protocol;
 pub use pods::{PodError, PodSpec};
 pub use refuse::{Reason, Refusal};
 pub use reports::{Reported, Reports, reports};
@@ -65,6 +68,7 @@ pub use stats::Stats;
 
 use self::core::{Command, Core};
 use account::Payers;
+use observe::Registry;
 use stats::Counters;
 
 /// What all cores share; nothing that a request writes to but the count of connections, at their ends.
@@ -74,6 +78,7 @@ struct Shared {
     snapshot: ArcSwap<Snapshot>,
     refusals: Reports,
     payers: Arc<Payers>,
+    registry: Arc<Registry>,
 }
 
 /// The running engine. Dropping it ends every connection with a reset.
@@ -97,7 +102,9 @@ impl Engine {
     pub fn start(mut config: Config, kernel: Arc<dyn Kernel>, refusals: Reports) -> io::Result<Engine> {
         config.cores = config.cores.max(1);
         let cores = config.cores;
+        let registry = Arc::new(Registry::new(config.limits.workload_pairs, config.times.forget));
         let shared = Arc::new(Shared {
+            registry,
             config,
             kernel,
             snapshot: ArcSwap::default(),
@@ -113,7 +120,8 @@ impl Engine {
     /// Puts a snapshot in force: every request and connection that is judged from now on is judged by it, and what
     /// is open is judged again at once. Does not wait for that.
     pub fn swap(&self, snapshot: Arc<Snapshot>) {
-        self.shared.snapshot.store(snapshot);
+        self.shared.snapshot.store(snapshot.clone());
+        self.shared.registry.judge(&snapshot);
         for core in &self.cores {
             core.tell(Command::Judge);
         }
@@ -151,6 +159,21 @@ impl Engine {
             core.counters.add_to(&mut stats);
         }
         stats
+    }
+
+    /// What has passed between workloads since the start, pair by pair.
+    pub fn edges(&self) -> Vec<EdgeNumbers> {
+        self.shared.registry.edges()
+    }
+
+    /// Where splits have sent requests and connections since the start.
+    pub fn splits(&self) -> Vec<SplitNumbers> {
+        self.shared.registry.splits()
+    }
+
+    /// How often something was counted as `other`, for want of room.
+    pub fn overflowed(&self) -> u64 {
+        self.shared.registry.overflowed()
     }
 
     /// Stops: no more connections are taken, idle ones are closed in order, and what is under way may end within

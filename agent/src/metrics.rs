@@ -3,6 +3,8 @@
 //! Bias: nothing here is touched by a request. Cores and programs count in plain numbers of their own; a scrape reads
 //! and adds them. Names are a promise to dashboards; docs/metrics.md lists them.
 
+mod workloads;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Mutex;
@@ -16,8 +18,9 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 use weir_core::finding::{Finding, Severity};
 
-use crate::bpf::Stats as KernelStats;
+use crate::bpf::VerdictCount;
 use crate::cluster::manifests::Batch;
+use crate::engine::{EdgeNumbers, Engine, SplitNumbers, Stats};
 use crate::publish::Report;
 
 /// Numbers that the app's task sets.
@@ -74,14 +77,40 @@ pub struct Metrics {
     app: std::sync::Arc<Mutex<AppNumbers>>,
 }
 
-type EngineRows = dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync;
+/// What the engine tells at scrape.
+#[derive(Debug, Default)]
+pub struct EngineReport {
+    /// Its own numbers.
+    pub stats: Stats,
+    /// What has passed between workloads.
+    pub edges: Vec<EdgeNumbers>,
+    /// Where splits have led.
+    pub splits: Vec<SplitNumbers>,
+    /// How often there was no room for one of these.
+    pub overflowed: u64,
+}
+
+impl EngineReport {
+    /// By now.
+    pub fn of(engine: &Engine) -> EngineReport {
+        EngineReport {
+            stats: engine.stats(),
+            edges: engine.edges(),
+            splits: engine.splits(),
+            overflowed: engine.overflowed(),
+        }
+    }
+}
+
+type Verdicts = dyn Fn() -> Vec<VerdictCount> + Send + Sync;
+type Scrape = dyn Fn() -> EngineReport + Send + Sync;
 
 impl Metrics {
     /// Media type of [`Metrics::encode`].
     pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-    /// Reads kernel counters and the engine's rows.
-    pub fn new(kernel: KernelStats, engine: Box<EngineRows>) -> Metrics {
+    /// Reads kernel counters and what the engine tells.
+    pub fn new(kernel: Box<Verdicts>, engine: Box<Scrape>) -> Metrics {
         let app = std::sync::Arc::new(Mutex::new(AppNumbers::default()));
         let mut registry = Registry::with_prefix("weir");
         registry.register_collector(Box::new(Source {
@@ -109,8 +138,8 @@ impl Metrics {
 }
 
 struct Source {
-    kernel: KernelStats,
-    engine: Box<EngineRows>,
+    kernel: Box<Verdicts>,
+    engine: Box<Scrape>,
     app: std::sync::Arc<Mutex<AppNumbers>>,
 }
 
@@ -136,11 +165,12 @@ impl Collector for Source {
             None,
             MetricType::Counter,
         )?;
-        for row in self.kernel.read() {
+        for row in (self.kernel)() {
             let labels = [("hook", row.hook), ("outcome", row.outcome)];
             ConstCounter::new(row.count).encode(family.encode_family(&labels)?)?;
         }
-        for (name, value) in (self.engine)() {
+        let report = (self.engine)();
+        for (name, value) in report.stats.rows() {
             let name = format!("engine_{name}");
             if ENGINE_GAUGES.iter().any(|gauge| name.ends_with(gauge)) {
                 gauge(&mut encoder, &name, "See docs/metrics.md", value)?;
@@ -148,6 +178,7 @@ impl Collector for Source {
                 counter(&mut encoder, &name, "See docs/metrics.md", value)?;
             }
         }
+        workloads::encode(&mut encoder, &report)?;
         tables(&mut encoder, &app)?;
         gauge(
             &mut encoder,

@@ -225,22 +225,21 @@ fn refuse(
 ) -> Option<Rc<Conn>> {
     core.counters.refused_unknown.one();
     let own = || -> Option<Arc<PodInfo>> { core.snapshot().local.get(&place.spec.cookie).cloned() };
-    core.report(account, || {
-        let (source, destination) = match place.direction {
-            Direction::Outbound => (own(), None),
-            Direction::Inbound => (None, own()),
-        };
-        Refusal {
-            direction: place.direction,
-            client,
-            source,
-            asked,
-            service: None,
-            server: asked.filter(|_| place.direction == Direction::Inbound),
-            destination,
-            request: None,
-            reason,
-        }
+    let (source, destination) = match place.direction {
+        Direction::Outbound => (own(), None),
+        Direction::Inbound => (None, own()),
+    };
+    core.observe_stranger(place.direction, source.as_deref(), destination.as_deref(), &reason);
+    core.report(account, || Refusal {
+        direction: place.direction,
+        client,
+        source,
+        asked,
+        service: None,
+        server: asked.filter(|_| place.direction == Direction::Inbound),
+        destination,
+        request: None,
+        reason,
     });
     None
 }

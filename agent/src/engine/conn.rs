@@ -11,13 +11,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Poll, Waker};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use weir_core::snapshot::PodInfo;
 
 use super::account::{Account, Held};
 use super::judge::Server;
 use super::kernel::Direction;
+use super::observe::{Flow, Seat};
 use super::turns::Ticket;
 
 /// What an open connection relies on, and is judged by when the snapshot changes.
@@ -70,6 +71,15 @@ pub(super) struct Conn {
     /// What its buffers take up.
     pub held: Held,
     ticket: Rc<Ticket>,
+    /// Requests, streams and relays so far, refused ones included.
+    pub asked: Cell<u64>,
+    /// When it was accepted.
+    #[allow(dead_code, reason = "/debug/connections reads it")]
+    pub since: Instant,
+    /// Where it is counted as open.
+    seat: RefCell<Option<Seat>>,
+    /// Where its bytes are counted while one thing has it for itself.
+    flow: RefCell<Option<Flow>>,
     standing: RefCell<Standing>,
     clock: Rc<Cell<u64>>,
     deadline: Cell<u64>,
@@ -99,12 +109,43 @@ impl Conn {
             held: Held::new(account.clone()),
             account,
             ticket: Rc::default(),
+            asked: Cell::new(0),
+            since: Instant::now(),
+            seat: RefCell::new(None),
+            flow: RefCell::new(None),
             standing: RefCell::new(Standing::Opening),
             clock,
             deadline: Cell::new(u64::MAX),
             end: Cell::new(None),
             doubted: Cell::new(false),
             waker: RefCell::new(None),
+        }
+    }
+
+    /// Counts it as open, the first time.
+    pub fn sits(&self, seat: impl FnOnce() -> Seat) {
+        self.seat.borrow_mut().get_or_insert_with(seat);
+    }
+
+    /// Its bytes are counted there from now on.
+    pub fn flows(&self, flow: Flow) {
+        self.flow.replace(Some(flow));
+    }
+
+    /// Its bytes are counted nowhere any more.
+    pub fn flowed(&self) -> Option<Flow> {
+        self.flow.take()
+    }
+
+    /// Counts the bytes of what is relayed and may go on for days.
+    pub fn count(&self) {
+        let upgraded = match *self.standing.borrow() {
+            Standing::Tcp(_) => false,
+            Standing::Upgraded(_) => true,
+            _ => return,
+        };
+        if let Some(flow) = &*self.flow.borrow() {
+            flow.count(upgraded, self.up.get(), self.down.get());
         }
     }
 

@@ -21,6 +21,7 @@ use super::judge::{self, Again};
 use super::kernel::Kernel;
 use super::listen::{self, PodListeners};
 use super::netns::Namespace;
+use super::observe::Ledger;
 use super::opening::Openings;
 use super::pods::{PodError, PodSpec};
 use super::pool::Pool;
@@ -32,6 +33,9 @@ use super::{Config, Shared};
 
 /// How often deadlines are looked at: every wait may take so much longer than it was allowed.
 const TICK: Duration = Duration::from_millis(50);
+
+/// How many ticks pass between two looks at the bytes of relays.
+const COUNT: u64 = 20;
 
 /// How many bytes a relay moves with one read; shared by all relays of the core.
 const SCRATCH: usize = 256 * 1024;
@@ -64,10 +68,13 @@ pub(super) struct Core {
     pub openings: Openings,
     /// Buffers of requests.
     pub shelf: Shelf,
+    /// What has passed between whom.
+    pub ledger: Ledger,
     /// Where a relay reads into, between two awaits.
     pub scratch: RefCell<Box<[u8]>>,
     started: Instant,
     clock: Rc<Cell<u64>>,
+    ticks: Cell<u64>,
     stopping: Cell<bool>,
     pods: RefCell<HashMap<u64, PodListeners>>,
     conns: RefCell<HashMap<u64, Rc<Conn>>>,
@@ -84,12 +91,14 @@ impl Core {
             books: Books::new(&shared.config.limits, shared.config.cores, shared.payers.clone()),
             spare: Spare::new(),
             pool: Pool::new(shared.config.limits.idle_upstreams_per_pair),
-            rotations: Rotations::new(index),
+            rotations: Rotations::new(index, shared.registry.clone()),
+            ledger: Ledger::new(index, shared.config.limits.workload_pairs, shared.registry.clone()),
             openings: Openings::default(),
             shelf: Shelf::default(),
             scratch: RefCell::new(vec![0; SCRATCH].into_boxed_slice()),
             started: Instant::now(),
             clock: Rc::new(Cell::new(0)),
+            ticks: Cell::new(0),
             stopping: Cell::new(false),
             pods: RefCell::default(),
             conns: RefCell::default(),
@@ -220,6 +229,7 @@ impl Core {
         let snapshot = self.snapshot();
         self.pool.judge(&snapshot);
         self.rotations.judge(&snapshot);
+        self.ledger.judge(&snapshot);
         for conn in self.conns.borrow().values() {
             match judge::again(&snapshot, &self.openings, conn) {
                 Again::Stay => {}
@@ -236,6 +246,10 @@ impl Core {
 
     fn tick(&self) {
         self.clock.set(self.started.elapsed().as_millis() as u64);
+        self.ticks.set(self.ticks.get().wrapping_add(1));
+        if self.ticks.get().is_multiple_of(COUNT) {
+            self.conns.borrow().values().for_each(|conn| conn.count());
+        }
         for conn in self.conns.borrow().values().filter(|conn| conn.is_late()) {
             conn.wake();
         }

@@ -171,7 +171,7 @@ async fn bytes(
         Err(No::Missing(server, missing)) => {
             let http = judge::may_reach(&core.snapshot(), &conn.client, &server);
             let reason = instead.filter(|_| http).unwrap_or(Reason::Missing(missing));
-            told.goes_to(&server);
+            told.would_go_to(&server);
             told.refuse(reason.clone());
             return refuse(core, conn, Some(server), reason);
         }

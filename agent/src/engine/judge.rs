@@ -5,7 +5,6 @@
 //! is no enforced pod needs no grant.
 
 use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 
 use weir_core::identity::Identity;
@@ -16,9 +15,10 @@ use weir_core::snapshot::{PodInfo, PortProtocol, Root, Snapshot, SplitRoute};
 
 use super::conn::{Conn, End, Standing};
 use super::kernel::Direction;
+use super::observe::Turn;
 use super::opening::Openings;
 use super::outcome::Allowed;
-use super::split::{Rotations, Turn};
+use super::split::Rotations;
 
 /// Where a request or a connection is sent.
 #[derive(Clone, Debug)]
@@ -29,9 +29,8 @@ pub(super) struct Server {
     pub pod: Option<Arc<PodInfo>>,
     /// What lets it pass; `None` where nothing needs to, or nothing was asked.
     pub allowed: Option<Allowed>,
-    /// Whose turn it was, where a Service was asked for.
-    #[allow(dead_code, reason = "what reads it comes with the tables of workloads")]
-    pub turn: Option<Rc<Turn>>,
+    /// Whose turn it was, where the Service that was asked for is split.
+    pub turn: Option<Arc<Turn>>,
 }
 
 impl Server {
@@ -269,7 +268,6 @@ fn pick(
     let (address, turn) = match Destination::of(snapshot, conn) {
         Destination::Root(root) => route(root)
             .and_then(|route| rotations.pick(snapshot.generation, conn.destination, root, route))
-            .map(|(address, turn)| (address, Some(turn)))
             .ok_or(No::Nobody)?,
         Destination::Pod => (conn.destination, None),
         Destination::Unknown => return Err(No::Nobody),

@@ -7,9 +7,9 @@
 //! ```text
 //!   judged ─▶ Ongoing::new ─▶ goes_to, answered, count … ─▶ drop ─▶ Core::observe(&Outcome)
 //! ```
-#![allow(dead_code, reason = "what reads it comes with the tables of workloads")]
+#![allow(dead_code, reason = "the access log reads it")]
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +20,7 @@ use weir_core::snapshot::PairAccess;
 use super::conn::Conn;
 use super::core::Core;
 use super::judge::Server;
+use super::observe::{Edge, Flow, Seat};
 use super::refuse::Reason;
 use super::stats::Counter;
 
@@ -41,6 +42,16 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Protocol; 6] = [
+        Protocol::Http1,
+        Protocol::Http2,
+        Protocol::Grpc,
+        Protocol::Tcp,
+        Protocol::Tls,
+        Protocol::Upgraded,
+    ];
+
     /// The protocol as labels and lines name it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -129,11 +140,6 @@ impl Outcome {
         }
     }
 
-    /// Notes where it is sent, or would have been.
-    pub fn goes_to(&self, server: &Server) {
-        self.server.replace(Some(server.clone()));
-    }
-
     /// Notes the status of the final answer.
     pub fn answered(&self, status: u16) {
         self.status.set(status);
@@ -149,8 +155,7 @@ impl Outcome {
         self.refused.replace(Some(Refused { reason, audit: true }));
     }
 
-    /// Adds bytes of a stream, which are not told apart on its connection.
-    pub fn count(&self, up: u64, down: u64) {
+    fn add(&self, up: u64, down: u64) {
         self.up.set(self.up.get().wrapping_add(up));
         self.down.set(self.down.get().wrapping_add(down));
     }
@@ -161,6 +166,10 @@ pub(super) struct Ongoing<'a> {
     core: &'a Core,
     conn: &'a Conn,
     outcome: Outcome,
+    /// Between whom, once that is known.
+    edge: OnceCell<Arc<Edge>>,
+    /// Bytes that were not counted yet.
+    pending: Cell<(u64, u64)>,
     /// The connection's bytes when it began, where it has the connection for itself.
     alone: Option<(u64, u64)>,
     /// Bytes from the client that belong to what follows.
@@ -168,12 +177,15 @@ pub(super) struct Ongoing<'a> {
 }
 
 impl<'a> Ongoing<'a> {
-    /// A stream among others: whoever moves its bytes counts them ([`Outcome::count`]).
+    /// A stream among others: whoever moves its bytes counts them ([`Ongoing::count`]).
     pub fn new(core: &'a Core, conn: &'a Conn, protocol: Protocol) -> Ongoing<'a> {
+        conn.asked.set(conn.asked.get().wrapping_add(1));
         Ongoing {
             core,
             conn,
             outcome: Outcome::new(protocol),
+            edge: OnceCell::new(),
+            pending: Cell::new((0, 0)),
             alone: None,
             unread: Cell::new(0),
         }
@@ -188,9 +200,59 @@ impl<'a> Ongoing<'a> {
         ongoing
     }
 
+    /// Notes where it is sent. The first server of a connection is the one that the connection is counted with.
+    pub fn goes_to(&self, server: &Server) {
+        let edge = self.would_go_to(server);
+        self.conn.sits(|| Seat::new(edge.clone(), self.outcome.protocol.get()));
+        if let Some((up, down)) = self.alone {
+            self.conn
+                .flows(Flow::new(edge.clone(), self.outcome.protocol.get(), up, down));
+        }
+    }
+
+    /// Notes where it would have been sent, were it not refused.
+    pub fn would_go_to(&self, server: &Server) -> &Arc<Edge> {
+        self.outcome.server.replace(Some(server.clone()));
+        if let Some(turn) = &server.turn {
+            turn.taken.one();
+        }
+        self.edge.get_or_init(|| self.core.ledger.towards(self.conn, server))
+    }
+
+    /// Adds bytes: of a stream, or of an answer that is the engine's own. Those that have come on a connection of one's
+    /// own are counted anyway.
+    pub fn count(&self, up: u64, down: u64) {
+        self.outcome.add(up, down);
+        match self.edge.get().and_then(|edge| edge.cells(self.outcome.protocol.get())) {
+            Some(cells) => cells.bytes(up, down),
+            None => self.owes(up, down),
+        }
+    }
+
     /// Notes that `unread` bytes of what has come from the client belong to what follows.
     pub fn leaves(&self, unread: usize) {
         self.unread.set(unread as u64);
+    }
+
+    /// Whose it is.
+    pub fn conn(&self) -> &Conn {
+        self.conn
+    }
+
+    /// Between whom, where that is known.
+    pub fn edge(&self) -> Option<&Edge> {
+        self.edge.get().map(|edge| &**edge)
+    }
+
+    /// Bytes in both directions that no number has yet.
+    pub fn uncounted(&self) -> (u64, u64) {
+        self.pending.get()
+    }
+
+    fn owes(&self, up: u64, down: u64) {
+        let (owed_up, owed_down) = self.pending.get();
+        self.pending
+            .set((owed_up.wrapping_add(up), owed_down.wrapping_add(down)));
     }
 }
 
@@ -205,11 +267,16 @@ impl Deref for Ongoing<'_> {
 impl Drop for Ongoing<'_> {
     fn drop(&mut self) {
         if let Some((up, down)) = self.alone {
-            let (all, answer) = (self.conn.up.get(), self.conn.down.get().wrapping_sub(down));
-            let up = all.wrapping_sub(up).wrapping_sub(self.unread.get());
-            self.outcome.count(up, answer);
+            let all_up = self.conn.up.get().wrapping_sub(self.unread.get());
+            let all_down = self.conn.down.get();
+            self.outcome.add(all_up.wrapping_sub(up), all_down.wrapping_sub(down));
+            let (up, down) = match self.conn.flowed() {
+                Some(flow) => (flow.up.get(), flow.down.get()),
+                None => (up, down),
+            };
+            self.owes(all_up.wrapping_sub(up), all_down.wrapping_sub(down));
         }
-        self.core.observe(self.conn, &self.outcome);
+        self.core.observe(self);
     }
 }
 
@@ -242,12 +309,5 @@ impl<'a> Meter<'a> {
         let bytes = bytes as u64;
         self.core.add(bytes);
         self.conn.set(self.conn.get().wrapping_add(bytes));
-    }
-}
-
-impl Core {
-    /// Takes note of what something came to. [`Ongoing`] calls it.
-    pub fn observe(&self, _conn: &Conn, _outcome: &Outcome) {
-        self.counters.finished.one();
     }
 }

@@ -58,6 +58,14 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// One word: of the missing rule where one is missing, the name of the reason otherwise.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Reason::Missing(missing) => missing.reason(),
+            reason => reason.name(),
+        }
+    }
+
     /// The name of the reason, for labels and rate limits.
     pub fn name(&self) -> &'static str {
         match self {

@@ -74,6 +74,9 @@ pub struct Limits {
     /// How much of any of these one client may have as long as nobody else wants it, in percent, 1 to 100. Two get
     /// less each, so that there is always some left for the next.
     pub pod_share: u8,
+    /// Pairs of workloads that have numbers of their own in the metrics, and as many backends of splits. What comes then is
+    /// counted together.
+    pub workload_pairs: usize,
     /// Sizes of HTTP heads and the like; 431 and the like.
     pub http: weir_core::http1::Limits,
 }
@@ -94,6 +97,7 @@ impl Default for Limits {
             idle_upstreams_per_pair: 32,
             reports: 1024,
             pod_share: 50,
+            workload_pairs: 2000,
             http: weir_core::http1::Limits::default(),
         }
     }
@@ -116,6 +120,8 @@ pub struct Times {
     pub connect: Duration,
     /// For an upstream connection between two requests. Then it is closed.
     pub idle_upstream: Duration,
+    /// For the numbers of workloads that are gone. Then they are forgotten.
+    pub forget: Duration,
     /// For what a client still sends behind its answer. Then its connection is closed.
     pub drain: Duration,
 }
@@ -130,6 +136,7 @@ impl Default for Times {
             response: Duration::from_secs(300),
             connect: Duration::from_secs(5),
             idle_upstream: Duration::from_secs(60),
+            forget: Duration::from_secs(180),
             drain: Duration::from_secs(2),
         }
     }

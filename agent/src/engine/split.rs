@@ -7,31 +7,20 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use weir_core::model::Key;
 use weir_core::pick::Wrr;
 use weir_core::snapshot::{Root, Snapshot, SplitRoute};
 
+use super::observe::{Registry, Turn};
+
 /// The rotations of all roots that this core has seen requests for.
 pub(super) struct Rotations {
-    /// Where endpoint rotations begin, so that the cores don't all begin with the same endpoint.
+    /// The core's number. Endpoint rotations begin there, so that the cores don't all begin with the same endpoint.
     offset: usize,
+    registry: Arc<Registry>,
     roots: RefCell<HashMap<SocketAddr, RootRotation>>,
-}
-
-/// A Service's turn: what was asked for, and which backend it went to.
-#[derive(Debug)]
-pub(super) struct Turn {
-    /// The Service that was asked for.
-    pub root: Key,
-    /// Its port.
-    pub port: u16,
-    /// The TrafficSplit; `None` where the Service's own endpoints were taken.
-    #[allow(dead_code, reason = "what reads it comes with the tables of workloads")]
-    pub split: Option<Key>,
-    /// The Service whose endpoint it is.
-    pub backend: Key,
 }
 
 struct RootRotation {
@@ -46,16 +35,19 @@ struct RouteRotation {
 }
 
 struct BackendRotation {
+    service: Key,
     weight: u64,
     next: usize,
-    turn: Rc<Turn>,
+    /// How often it was its turn; `None` where nothing is split, or nothing more is counted.
+    taken: Option<Arc<Turn>>,
 }
 
 impl Rotations {
     /// Without any root.
-    pub fn new(offset: usize) -> Rotations {
+    pub fn new(offset: usize, registry: Arc<Registry>) -> Rotations {
         Rotations {
             offset,
+            registry,
             roots: RefCell::default(),
         }
     }
@@ -67,14 +59,14 @@ impl Rotations {
         address: SocketAddr,
         root: &Root,
         route: usize,
-    ) -> Option<(SocketAddr, Rc<Turn>)> {
+    ) -> Option<(SocketAddr, Option<Arc<Turn>>)> {
         let mut roots = self.roots.borrow_mut();
         let rotation = roots.entry(address).or_insert_with(|| RootRotation {
             generation,
             routes: Vec::new(),
         });
         if rotation.generation != generation || rotation.routes.len() != root.routes.len() {
-            rotation.adopt(root, self.offset);
+            rotation.adopt(root, self);
             rotation.generation = generation;
         }
         let rotation = rotation.routes.get_mut(route)?;
@@ -83,7 +75,7 @@ impl Rotations {
         let backend = rotation.backends.get_mut(index)?;
         let endpoint = *endpoints.get(backend.next.checked_rem(endpoints.len())?)?;
         backend.next = backend.next.wrapping_add(1);
-        Some((endpoint, backend.turn.clone()))
+        Some((endpoint, backend.taken.clone()))
     }
 
     /// Forgets roots that are gone.
@@ -96,29 +88,38 @@ impl Rotations {
 
 impl RootRotation {
     /// Takes over routes that are new or have changed.
-    fn adopt(&mut self, root: &Root, offset: usize) {
+    fn adopt(&mut self, root: &Root, rotations: &Rotations) {
+        let is_split = root.routes.iter().any(|route| route.split.is_some());
         let mut known = std::mem::take(&mut self.routes);
         for route in &root.routes {
-            let same = known.iter().position(|rotation| rotation.is_of(root, route));
-            self.routes.push(match same {
+            let same = known.iter().position(|rotation| rotation.is_of(route));
+            let mut rotation = match same {
                 Some(index) => known.swap_remove(index),
-                None => RouteRotation::new(root, route, offset),
-            });
+                None => RouteRotation::new(route, rotations.offset),
+            };
+            // Asked for anew each time: the registry forgets what was gone for long.
+            for backend in &mut rotation.backends {
+                let turn = is_split.then(|| Turn {
+                    root: root.service.clone(),
+                    port: root.port,
+                    split: route.split.clone(),
+                    backend: backend.service.clone(),
+                    ..Turn::default()
+                });
+                backend.taken = turn.and_then(|turn| rotations.registry.turn(rotations.offset, turn));
+            }
+            self.routes.push(rotation);
         }
     }
 }
 
 impl RouteRotation {
-    fn new(root: &Root, route: &SplitRoute, offset: usize) -> RouteRotation {
+    fn new(route: &SplitRoute, offset: usize) -> RouteRotation {
         let backend = |backend: &weir_core::snapshot::Backend| BackendRotation {
+            service: backend.service.clone(),
             weight: backend.weight,
             next: offset,
-            turn: Rc::new(Turn {
-                root: root.service.clone(),
-                port: root.port,
-                split: route.split.clone(),
-                backend: backend.service.clone(),
-            }),
+            taken: None,
         };
         RouteRotation {
             split: route.split.clone(),
@@ -127,15 +128,13 @@ impl RouteRotation {
         }
     }
 
-    fn is_of(&self, root: &Root, route: &SplitRoute) -> bool {
+    fn is_of(&self, route: &SplitRoute) -> bool {
         self.split == route.split
             && self.backends.len() == route.backends.len()
-            && self.backends.iter().zip(&route.backends).all(|(ours, theirs)| {
-                let turn = &ours.turn;
-                ours.weight == theirs.weight
-                    && turn.backend == theirs.service
-                    && turn.root == root.service
-                    && turn.port == root.port
-            })
+            && self
+                .backends
+                .iter()
+                .zip(&route.backends)
+                .all(|(ours, theirs)| ours.weight == theirs.weight && ours.service == theirs.service)
     }
 }

@@ -27,6 +27,11 @@ impl Counter {
         self.0.store(n, Ordering::Relaxed);
     }
 
+    /// The number by now.
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// One less, for gauges.
     pub fn less(&self) {
         self.0

@@ -183,7 +183,7 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
         }
         Err(No::Missing(server, missing)) => {
             core.counters.refused_request.one();
-            told.goes_to(server);
+            told.would_go_to(server);
             told.refuse(Reason::Missing(missing.clone()));
             report(core, conn, server, &head, missing);
         }
