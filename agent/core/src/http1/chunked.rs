@@ -93,10 +93,13 @@ fn take(left: u64, rest: &[u8]) -> (usize, u64) {
 }
 
 /// Judges a whole line: bytes of digits, bytes of extensions, and the size.
+///
+/// From left to right and not beyond the limit, so that a prefix never gets another error than the whole.
 fn size_line(rest: &[u8], limit: usize) -> Result<Option<(usize, usize, u64)>, BodyError> {
+    let seen = rest.get(..limit).unwrap_or(rest);
     let mut size = 0_u64;
     let mut digits = 0_usize;
-    for &byte in rest {
+    for &byte in seen {
         let Some(digit) = char::from(byte).to_digit(16) else {
             break;
         };
@@ -109,7 +112,7 @@ fn size_line(rest: &[u8], limit: usize) -> Result<Option<(usize, usize, u64)>, B
     if size >= 1 << 63 {
         return Err(BodyError::ChunkSize);
     }
-    let behind = rest.get(digits..).unwrap_or_default();
+    let behind = seen.get(digits..).unwrap_or_default();
     let extensions = match behind.first() {
         Some(b';') if digits > 0 => behind
             .iter()
@@ -118,10 +121,8 @@ fn size_line(rest: &[u8], limit: usize) -> Result<Option<(usize, usize, u64)>, B
         Some(b'\r') | None if digits > 0 => 0,
         _ => return Err(BodyError::ChunkSize),
     };
-    if digits + extensions + 2 > limit {
-        return Err(BodyError::ChunkLine);
-    }
     match behind.get(extensions..).unwrap_or_default() {
+        [] | [b'\r'] if rest.len() >= limit => Err(BodyError::ChunkLine),
         [] | [b'\r'] => Ok(None),
         [b'\r', b'\n', ..] => Ok(Some((digits, extensions, size))),
         _ => Err(BodyError::ChunkSize),
