@@ -11,6 +11,7 @@ use clap::{Parser, Subcommand};
 
 mod build;
 mod demo;
+mod fuzz;
 mod kernels;
 mod lint;
 mod paths;
@@ -59,6 +60,14 @@ enum Command {
         #[arg(long)]
         refresh: bool,
     },
+    /// Fuzz codec, paths, detection and manifests; what is found becomes a test (needs a nightly compiler)
+    Fuzz {
+        /// Which: head, body, path, detect, manifests or differential; all where none is named
+        targets: Vec<String>,
+        /// For how long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+    },
     /// Set up, build, and run the demo; arguments go to it (try `--help` or `--keep`)
     #[command(disable_help_flag = true)]
     Demo {
@@ -77,6 +86,7 @@ Examples:
   cargo xtask test                every test; the last line is their sum
   cargo xtask test split          tests whose names contain `split`
   cargo xtask kernels 6.1 newest  the smoke test on two kernels
+  cargo xtask fuzz --seconds 600  every fuzz target, ten minutes each
   cargo xtask demo --keep         the demo; its playground stays up
 
 CARGO_TARGET_DIR is honoured: everything named target/ here lies there then.";
@@ -102,6 +112,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Lint => lint::run()?,
         Command::Test { filters } => return test::run(&filters),
         Command::Kernels { versions, refresh } => kernels::run(&versions, refresh)?,
+        Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Command::Demo { args } => demo::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -29,6 +29,11 @@ pub fn bpf_linker() -> PathBuf {
     tools().join("bin/bpf-linker")
 }
 
+/// What runs the fuzz targets.
+pub fn cargo_fuzz() -> PathBuf {
+    tools().join("bin/cargo-fuzz")
+}
+
 /// The eBPF object that `agent/build.rs` takes in.
 pub fn object() -> PathBuf {
     target().join("bpf/weir.o")

@@ -7,6 +7,7 @@ use anyhow::{Result, bail};
 
 pub mod debian;
 pub mod ebpf;
+mod fuzz;
 pub mod linker;
 
 use crate::run::Run;
@@ -37,6 +38,12 @@ pub fn build() -> Result<Toolchain> {
     let toolchain = ebpf::find_or_install()?;
     linker::install(&toolchain)?;
     Ok(toolchain)
+}
+
+/// What `cargo xtask fuzz` needs beside the rest.
+pub fn fuzz() -> Result<()> {
+    check_rust()?;
+    fuzz::install()
 }
 
 /// What `cargo xtask kernels` needs beside the rest.
