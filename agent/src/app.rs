@@ -16,6 +16,7 @@
 
 mod attach;
 mod news;
+mod node;
 mod show;
 
 use std::net::SocketAddr;
@@ -29,7 +30,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use weir_core::compile::compile;
 use weir_core::index::Index;
 use weir_core::plan::{Plan, Settings};
@@ -130,6 +131,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
             outbound_port: config.engine.outbound_port,
             inbound_port: config.engine.inbound_port,
             errno: config.errno,
+            node_addresses: Default::default(),
         },
         index: Index::new(),
         attachments: Attachments::default(),
@@ -144,6 +146,13 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         holding: true,
         log: RefusalLog::default(),
     };
+    app.look_at_node();
+    if node::is_host_network() == Some(false) {
+        info!(
+            addresses = ?app.settings.node_addresses,
+            "not in the host's network namespace: the kubelet's probes pass only if they come from these addresses"
+        );
+    }
     let outcome = tokio::select! {
         outcome = app.work(manifests, events, refused) => outcome,
         _ = terminate.recv() => { info!("SIGTERM: stopping"); Ok(()) }
@@ -225,7 +234,9 @@ impl App {
 
     /// Finds namespaces that have come, gone, or were made anew under the same path, and tries again what failed.
     async fn look_again(&mut self) -> anyhow::Result<()> {
-        if self.attachments.update(&mut self.index, &self.settings.node) {
+        let mut changed = self.look_at_node();
+        changed |= self.attachments.update(&mut self.index, &self.settings.node);
+        if changed && self.generation > 0 {
             return self.plan().await;
         }
         match self.in_force.take() {
@@ -235,6 +246,17 @@ impl App {
                 Ok(())
             }
         }
+    }
+
+    /// Reads the node's addresses. True when they are others than before.
+    fn look_at_node(&mut self) -> bool {
+        let addresses = node::addresses().unwrap_or_else(|error| {
+            warn!(%error, "can't read the node's addresses: the kubelet's probes are refused");
+            Default::default()
+        });
+        let changed = addresses != self.settings.node_addresses;
+        self.settings.node_addresses = addresses;
+        changed
     }
 
     async fn take(&mut self, batch: Batch) -> anyhow::Result<()> {

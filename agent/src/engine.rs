@@ -30,6 +30,7 @@ mod netns;
 mod observe;
 mod opening;
 mod outcome;
+mod permit;
 mod pods;
 mod pool;
 mod refuse;

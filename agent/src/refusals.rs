@@ -1,4 +1,4 @@
-//! One line per refusal, with names, rate-limited without losing the count.
+//! One line per refusal, or per thing that mode `audit` let pass and that would have been one, with names, rate-limited without losing the count.
 //!
 //! Bias: the first refusal of its kind is logged at once; repeats within `QUIET` are counted and told with the next
 //! line of that kind. The table of kinds is bounded, and so is each source's share of it, because a pod can make up paths
@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
-use weir_abi::{EVENT_NO_ENDPOINT, Event};
+use weir_abi::{EVENT_AUDIT, EVENT_NO_ENDPOINT, Event, IPPROTO_UDP};
 use weir_core::identity::Identity;
 use weir_core::policy::Verdict;
 use weir_core::snapshot::{PodInfo, Snapshot};
@@ -20,6 +20,8 @@ const QUIET: Duration = Duration::from_secs(10);
 const KINDS: usize = 4096;
 /// Kinds of one source that are told apart, so that it can't hide the refusals of others.
 const KINDS_OF_SOURCE: usize = 64;
+/// The same for what is audited: policy is made from these lines, each method and path of a source is one.
+const AUDITED_OF_SOURCE: usize = 512;
 
 /// A refusal with everything that is known of it.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +42,10 @@ pub struct Line {
     pub destination_identity: String,
     /// Server port.
     pub port: u16,
+    /// `tcp` or `udp`.
+    pub protocol: &'static str,
+    /// It passed, and would have been refused.
+    pub audit: bool,
     /// Method of a request.
     pub method: String,
     /// Path of a request.
@@ -56,7 +62,10 @@ struct Kind {
     source: String,
     destination: String,
     port: u16,
+    protocol: &'static str,
     missing: String,
+    /// Method and path of what was audited: each of them needs a rule.
+    audited: Option<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -101,7 +110,13 @@ impl RefusalLog {
                 line.destination_pod.clone()
             },
             port: line.port,
+            protocol: line.protocol,
             missing: line.missing.clone(),
+            audited: line.audit.then(|| (line.method.clone(), line.path.clone())),
+        };
+        let most = match line.audit {
+            true => AUDITED_OF_SOURCE,
+            false => KINDS_OF_SOURCE,
         };
         if let Some(seen) = self.seen.get_mut(&kind) {
             seen.held += line.count;
@@ -109,7 +124,7 @@ impl RefusalLog {
             return;
         }
         let of_source = self.sources.get(&kind.source).copied().unwrap_or_default();
-        if self.seen.len() >= KINDS || of_source >= KINDS_OF_SOURCE {
+        if self.seen.len() >= KINDS || of_source >= most {
             self.other += line.count;
             return;
         }
@@ -155,21 +170,32 @@ impl RefusalLog {
 }
 
 fn write(line: &Line, count: u64) {
-    warn!(
-        by = line.by,
-        source = text(line.source),
-        source_pod = line.source_pod,
-        source_identity = line.source_identity,
-        destination = text(line.destination),
-        destination_pod = line.destination_pod,
-        destination_identity = line.destination_identity,
-        port = line.port,
-        method = line.method,
-        path = line.path,
-        missing = line.missing,
-        count,
-        "refused"
-    );
+    // `weir suggest` reads these lines: the words and the names of the fields are a promise.
+    macro_rules! tell {
+        ($message:literal $(, $name:ident = $value:expr)*) => {
+            warn!(
+                $($name = $value,)*
+                by = line.by,
+                source = text(line.source),
+                source_pod = line.source_pod,
+                source_identity = line.source_identity,
+                destination = text(line.destination),
+                destination_pod = line.destination_pod,
+                destination_identity = line.destination_identity,
+                port = line.port,
+                protocol = line.protocol,
+                method = line.method,
+                path = line.path,
+                missing = line.missing,
+                count,
+                $message
+            )
+        };
+    }
+    match line.audit {
+        true => tell!("would be refused", audit = true),
+        false => tell!("refused"),
+    }
 }
 
 fn text(ip: Option<IpAddr>) -> String {
@@ -180,8 +206,11 @@ fn text(ip: Option<IpAddr>) -> String {
 pub fn from_kernel(event: &Event, snapshot: &Snapshot) -> Line {
     let (source, destination) = (event.src.to_ip(), event.dst.to_ip());
     let port = event.port as u16;
+    let kind = event.kind & !EVENT_AUDIT;
     let mut line = Line {
         by: "kernel",
+        audit: event.kind & EVENT_AUDIT != 0,
+        protocol: if event.proto == IPPROTO_UDP { "udp" } else { "tcp" },
         source: Some(source),
         destination: Some(destination),
         port,
@@ -190,7 +219,7 @@ pub fn from_kernel(event: &Event, snapshot: &Snapshot) -> Line {
     };
     line.name_source(snapshot.peers.get(&source).map(|pod| pod.as_ref()));
     line.name_destination(snapshot.peers.get(&destination).map(|pod| pod.as_ref()));
-    if event.kind == EVENT_NO_ENDPOINT {
+    if kind == EVENT_NO_ENDPOINT {
         line.missing = "the Service has no ready endpoint".to_owned();
         if let Some(root) = snapshot.roots.get(&std::net::SocketAddr::new(destination, port)) {
             line.destination_pod = format!("Service {}", root.service);
@@ -267,6 +296,21 @@ mod tests {
             KINDS_OF_SOURCE as u64 + 1,
             "the buyer's has a line of its own"
         );
+    }
+
+    #[test]
+    fn each_request_that_is_audited_is_a_kind_of_its_own() {
+        let (mut log, start) = (RefusalLog::default(), Instant::now());
+        for path in ["/a", "/b", "/a"] {
+            let audited = Line {
+                audit: true,
+                method: "GET".to_owned(),
+                path: path.to_owned(),
+                ..line("buyer")
+            };
+            log.add(audited, start);
+        }
+        assert_eq!(log.counts(), (3, 2));
     }
 
     #[test]

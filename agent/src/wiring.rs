@@ -66,6 +66,8 @@ impl Refusal {
     pub fn line(self) -> Line {
         let mut line = Line {
             by: "engine",
+            protocol: "tcp",
+            audit: self.audit,
             source: Some(self.client.ip()),
             count: 1,
             ..Line::default()

@@ -28,7 +28,7 @@ use weir_abi::{
 use crate::{
     emit,
     maps::{ORIGINS, OriginWords, PEERS, PODS, count, sockets},
-    verdict::{self, Verdict},
+    verdict::{self, Denied, Verdict},
 };
 
 const PASS: i32 = 1;
@@ -72,14 +72,14 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
     if parsed == Parsed::NotTcp {
         return PASS;
     }
-    let (mut cookie, mut server) = (0u64, 0u64);
+    let (mut cookie, mut server, mut flags) = (0u64, 0u64, 0u32);
     // SAFETY: set by the loader and never changed.
     if unsafe { read_volatile(&HAS_PACKET_COOKIE) } != 0 {
         // SAFETY: the context is a valid argument of the helper.
         let namespace = unsafe { bpf_get_netns_cookie(skb.cast()) };
         // SAFETY: entries are integers; one that is replaced meanwhile reads as old or new.
         if let Some(pod) = unsafe { PODS.get(namespace) } {
-            (cookie, server) = (namespace, pod.identity);
+            (cookie, server, flags) = (namespace, pod.identity, pod.flags);
         }
     }
     if cookie == 0 {
@@ -92,7 +92,7 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
         if pod.cookie == 0 || pod.flags & PEER_ENFORCED == 0 {
             return PASS;
         }
-        (cookie, server) = (pod.cookie, pod.identity);
+        (cookie, server, flags) = (pod.cookie, pod.identity, pod.flags);
     }
     if parsed == Parsed::Unreadable {
         return DROP;
@@ -111,11 +111,11 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
         }
         return PASS;
     }
-    judge(cookie, server, &segment, mark)
+    judge(cookie, (server, flags), &segment, mark)
 }
 
 #[inline(always)]
-fn judge(cookie: u64, server: u64, segment: &Segment, mark: *const SocketMark) -> i32 {
+fn judge(cookie: u64, (server, flags): (u64, u32), segment: &Segment, mark: *const SocketMark) -> i32 {
     if segment.src == segment.dst || segment.dst.is_loopback() {
         return PASS;
     }
@@ -132,6 +132,15 @@ fn judge(cookie: u64, server: u64, segment: &Segment, mark: *const SocketMark) -
     // What needs the engine must not reach the application's own socket: only `Allow` passes here.
     if client_cookie == cookie || verdict::tcp(client, server, segment.dst_port) == Verdict::Allow {
         count(Counter::SynPass);
+        return PASS;
+    }
+    if client == IDENTITY_UNKNOWN && verdict::is_probe(cookie, segment.dst_port, segment.src) {
+        count(Counter::SynProbe);
+        return PASS;
+    }
+    // What it lacks was reported by sk_lookup.
+    if verdict::denied(flags) != Denied::Refuse {
+        count(Counter::SynLenient);
         return PASS;
     }
     count(Counter::SynDeny);

@@ -2,28 +2,32 @@
 //!
 //! Bias: refuses early and with a clear errno what the server's side would refuse; never allows what it would not.
 //! Addresses that take no part are left alone, so that a missing peer here is no refusal: the server's side decides.
+//! A lenient server's refusals pass: by way of the engine where it listens, else straight.
 //!
 //! Reads `PODS`, `SERVICES`, `SLOTS`, `PEERS`, `POLICY`; writes the socket's own mark in `SOCKETS`.
 
 use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::{
-    bindings::{bpf_func_id::BPF_FUNC_set_retval, bpf_sock_addr},
+    bindings::{
+        bpf_func_id::BPF_FUNC_set_retval, bpf_sock_addr, bpf_sock_tuple, bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1,
+        bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2,
+    },
     helpers::{
         bpf_get_netns_cookie, bpf_get_prandom_u32,
-        generated::{bpf_setsockopt, bpf_sk_storage_delete, bpf_sk_storage_get},
+        generated::{bpf_setsockopt, bpf_sk_lookup_tcp, bpf_sk_release, bpf_sk_storage_delete, bpf_sk_storage_get},
     },
 };
 use weir_abi::{
-    Addr, Counter, EVENT_CONNECT, EVENT_NO_ENDPOINT, Event, IDENTITY_UNKNOWN, IPPROTO_MPTCP, IPPROTO_TCP,
-    PEER_ENFORCED, PodEntry, ROLE_CAPTURED, ROLE_TRANSLATED, ROLE_UPSTREAM, SERVICE_L7, ServiceKey, SlotKey,
-    SocketMark,
+    Addr, Counter, EVENT_AUDIT, EVENT_CONNECT, EVENT_NO_ENDPOINT, Event, IDENTITY_UNKNOWN, IPPROTO_MPTCP, IPPROTO_TCP,
+    PEER_ENFORCED, PodEntry, ROLE_CAPTURED, ROLE_LISTENER, ROLE_TRANSLATED, ROLE_UPSTREAM, SERVICE_L7, SERVICE_LENIENT,
+    ServiceKey, SlotKey, SocketMark,
 };
 
 use crate::{
     emit,
     maps::{PEERS, PODS, SERVICES, SLOTS, count, sockets},
-    verdict::{self, Verdict},
+    verdict::{self, Denied, Verdict},
 };
 
 /// What becomes of a `connect()`.
@@ -100,7 +104,7 @@ fn run(ctx: *mut bpf_sock_addr, dst: Addr, port: u32, proto: u32, v6_socket: boo
             return PROCEED;
         }
     }
-    match decide(cookie, pod, dst, port) {
+    match decide(ctx, cookie, pod, dst, port) {
         Decision::Pass => {
             if !mark.is_null() {
                 forget(ctx);
@@ -144,7 +148,7 @@ fn run(ctx: *mut bpf_sock_addr, dst: Addr, port: u32, proto: u32, v6_socket: boo
 }
 
 #[inline(always)]
-fn decide(cookie: u64, pod: &PodEntry, dst: Addr, port: u32) -> Decision {
+fn decide(ctx: *mut bpf_sock_addr, cookie: u64, pod: &PodEntry, dst: Addr, port: u32) -> Decision {
     if dst.is_loopback() || dst == pod.ip4 || dst == pod.ip6 {
         // The engine's listeners take only what was captured; nobody talks to them by name.
         if port == pod.outbound_port || port == pod.inbound_port {
@@ -163,7 +167,7 @@ fn decide(cookie: u64, pod: &PodEntry, dst: Addr, port: u32) -> Decision {
         })
     } {
         let (block, slots, flags) = (service.block, service.slots, service.flags);
-        if flags & SERVICE_L7 != 0 {
+        if flags & SERVICE_L7 != 0 && (flags & SERVICE_LENIENT == 0 || engine_listens(ctx, pod, dst)) {
             count(Counter::ConnectL7);
             return Decision::Capture;
         }
@@ -192,21 +196,76 @@ fn decide(cookie: u64, pod: &PodEntry, dst: Addr, port: u32) -> Decision {
         count(Counter::ConnectPass);
         return pass;
     }
-    let server = peer.identity;
-    match verdict::tcp(pod.identity, server, to_port) {
-        Verdict::Allow => {
-            count(Counter::ConnectAllow);
-            pass
-        }
-        Verdict::L7 => {
-            count(Counter::ConnectL7);
-            Decision::Capture
-        }
-        Verdict::Deny => {
+    let (server, flags, here) = (peer.identity, peer.flags, peer.cookie != 0);
+    let verdict = verdict::tcp(pod.identity, server, to_port);
+    if verdict == Verdict::Allow {
+        count(Counter::ConnectAllow);
+        return pass;
+    }
+    let denied = verdict::denied(flags);
+    let refused = verdict == Verdict::Deny;
+    if denied == Denied::Refuse {
+        if refused {
             count(Counter::ConnectDeny);
             report(cookie, pod, to, to_port, server, EVENT_CONNECT);
-            Decision::Refuse
+            return Decision::Refuse;
         }
+        count(Counter::ConnectL7);
+        return Decision::Capture;
+    }
+    // A lenient server never waits for an engine: this is the only place that has to know whether there is one.
+    if refused && verdict::is_bytes(server, to_port) || !engine_listens(ctx, pod, dst) {
+        count(Counter::ConnectLenient);
+        // A server of this node reports it by itself.
+        if refused && !here && denied == Denied::Report {
+            report(cookie, pod, to, to_port, server, EVENT_CONNECT | EVENT_AUDIT);
+        }
+        return pass;
+    }
+    count(Counter::ConnectL7);
+    Decision::Capture
+}
+
+/// Whether the engine's listener is there in the client's pod, for the family of `dst`.
+#[inline(always)]
+fn engine_listens(ctx: *mut bpf_sock_addr, pod: &PodEntry, dst: Addr) -> bool {
+    /// The namespace of the socket (uapi/linux/bpf.h).
+    const BPF_F_CURRENT_NETNS: u64 = -1i32 as u32 as u64;
+    let v4 = dst.is_v4();
+    let listener = if v4 { pod.ip4 } else { pod.ip6 };
+    if listener.is_none() {
+        return false;
+    }
+    let port = (pod.outbound_port as u16).to_be();
+    // SAFETY: an all-zero tuple is a valid one.
+    let mut tuple: bpf_sock_tuple = unsafe { core::mem::zeroed() };
+    let size = if v4 {
+        tuple.__bindgen_anon_1.ipv4 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1 {
+            saddr: listener.0[3],
+            daddr: listener.0[3],
+            sport: 0,
+            dport: port,
+        };
+        size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_1>()
+    } else {
+        tuple.__bindgen_anon_1.ipv6 = bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2 {
+            saddr: listener.0,
+            daddr: listener.0,
+            sport: 0,
+            dport: port,
+        };
+        size_of::<bpf_sock_tuple__bindgen_ty_1__bindgen_ty_2>()
+    };
+    // SAFETY: the tuple lives until the call returns; a socket that is not null is released before the function ends.
+    unsafe {
+        let sk = bpf_sk_lookup_tcp(ctx.cast(), &raw mut tuple, size as u32, BPF_F_CURRENT_NETNS, 0);
+        if sk.is_null() {
+            return false;
+        }
+        let mark: *const SocketMark = bpf_sk_storage_get(sockets(), sk.cast(), core::ptr::null_mut(), 0).cast();
+        let ours = !mark.is_null() && (*mark).role == ROLE_LISTENER;
+        bpf_sk_release(sk.cast());
+        ours
     }
 }
 

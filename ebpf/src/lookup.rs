@@ -1,19 +1,22 @@
 //! sk_lookup, attached to each enrolled pod's network namespace: who may open a connection to the pod.
 //!
 //! Bias: enforcement is here, whatever the client's side did. An address that is not the pod's known one, a client that
-//! nobody knows and an engine that is not there are refused; SK_DROP answers a SYN with a reset at once.
+//! nobody knows and an engine that is not there are refused; SK_DROP answers a SYN with a reset at once. Where the pod's
+//! namespace is lenient each of these passes, by way of the engine if it is there. The kubelet's probes go to the app.
 //!
 //! The hook has no cookie of namespace or socket; the pod is known by its local address.
 
 use core::ptr::read_volatile;
 
 use aya_ebpf::programs::SkLookupContext;
-use weir_abi::{Addr, Counter, EVENT_LOOKUP, Event, IPPROTO_TCP, ListenerKey, PEER_ENFORCED};
+use weir_abi::{
+    Addr, Counter, EVENT_AUDIT, EVENT_LOOKUP, Event, IDENTITY_UNKNOWN, IPPROTO_TCP, ListenerKey, PEER_ENFORCED,
+};
 
 use crate::{
     emit,
     maps::{LISTENERS, PEERS, count},
-    verdict::{self, Verdict},
+    verdict::{self, Denied, Verdict},
 };
 
 const AF_INET: u32 = 2;
@@ -76,50 +79,62 @@ pub fn lookup(ctx: SkLookupContext) -> u32 {
     // SAFETY: as above.
     let (client, client_cookie) = match unsafe { PEERS.get(remote) } {
         Some(peer) => (peer.identity, peer.cookie),
-        None => (weir_abi::IDENTITY_UNKNOWN, 0),
+        None => (IDENTITY_UNKNOWN, 0),
     };
     if client_cookie == cookie {
         count(Counter::LookupSelf);
         return SK_PASS;
     }
-    match verdict::tcp(client, server, port) {
-        Verdict::Allow => {
-            count(Counter::LookupAllow);
-            SK_PASS
+    let verdict = verdict::tcp(client, server, port);
+    if verdict == Verdict::Allow {
+        count(Counter::LookupAllow);
+        return SK_PASS;
+    }
+    if client == IDENTITY_UNKNOWN && verdict::is_probe(cookie, port, remote) {
+        count(Counter::LookupProbe);
+        return SK_PASS;
+    }
+    let denied = verdict::denied(flags);
+    let refused = verdict == Verdict::Deny;
+    let straight = refused && (denied == Denied::Refuse || verdict::is_bytes(server, port));
+    if !straight {
+        let key = ListenerKey {
+            cookie,
+            family: if family == AF_INET { 4 } else { 6 },
+            reserved: 0,
+        };
+        if LISTENERS.redirect_sk_lookup(&ctx, key, 0).is_ok() {
+            count(Counter::LookupL7);
+            return SK_PASS;
         }
-        Verdict::L7 => {
-            let key = ListenerKey {
-                cookie,
-                family: if family == AF_INET { 4 } else { 6 },
-                reserved: 0,
-            };
-            match LISTENERS.redirect_sk_lookup(&ctx, key, 0) {
-                Ok(()) => {
-                    count(Counter::LookupL7);
-                    SK_PASS
-                }
-                Err(_) => {
-                    count(Counter::LookupNoEngine);
-                    SK_DROP
-                }
-            }
-        }
-        Verdict::Deny => {
-            count(Counter::LookupDeny);
-            emit::refusal(
-                cookie,
-                Event {
-                    src_identity: client,
-                    dst_identity: server,
-                    src: remote,
-                    dst: local,
-                    port,
-                    proto: IPPROTO_TCP,
-                    kind: EVENT_LOOKUP,
-                    suppressed: 0,
-                },
-            );
-            SK_DROP
+        if denied == Denied::Refuse {
+            count(Counter::LookupNoEngine);
+            return SK_DROP;
         }
     }
+    if refused && denied != Denied::Pass {
+        emit::refusal(
+            cookie,
+            Event {
+                src_identity: client,
+                dst_identity: server,
+                src: remote,
+                dst: local,
+                port,
+                proto: IPPROTO_TCP,
+                kind: if denied == Denied::Report {
+                    EVENT_LOOKUP | EVENT_AUDIT
+                } else {
+                    EVENT_LOOKUP
+                },
+                suppressed: 0,
+            },
+        );
+    }
+    if denied == Denied::Refuse {
+        count(Counter::LookupDeny);
+        return SK_DROP;
+    }
+    count(Counter::LookupLenient);
+    SK_PASS
 }

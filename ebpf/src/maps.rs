@@ -9,7 +9,7 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use weir_abi::{
-    Addr, Budget, COUNTERS, Counter, Event, ListenerKey, Meta, PeerEntry, PodEntry, PolicyKey, ServiceEntry,
+    Addr, Budget, COUNTERS, Counter, Event, ListenerKey, Meta, PeerEntry, PodEntry, PolicyKey, ProbeKey, ServiceEntry,
     ServiceKey, Slot, SlotKey, SocketMark,
 };
 
@@ -34,6 +34,14 @@ pub static SERVICES: HashMap<ServiceKey, ServiceEntry, 16384, GROW> = HashMap::n
 /// Alias tables of all Services.
 #[btf_map]
 pub static SLOTS: HashMap<SlotKey, Slot, 262144, GROW> = HashMap::new();
+
+/// TCP ports that the kubelet probes, by pod of this node. A set.
+#[btf_map]
+pub static PROBES: HashMap<ProbeKey, u32, 16384, GROW> = HashMap::new();
+
+/// Addresses of this node. A set.
+#[btf_map]
+pub static NODE: HashMap<Addr, u32, 1024, GROW> = HashMap::new();
 
 /// What is known about a socket. Written by connect4/6 and, for its own sockets, by the agent.
 #[btf_map]

@@ -40,9 +40,9 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
     let targets = access::live_targets(index, &mut findings);
     let members = members::Members::new(index, &labels, &targets, number, &mut findings);
     let endpoints = endpoints::Endpoints::new(index, &labels, &mut findings);
-    let enrolled = peers::enrolled(index);
+    let modes = peers::Modes::new(index);
     let protocols = endpoints.protocols();
-    let peers = peers::Peers::new(index, settings, &enrolled, &members, &protocols, &mut findings);
+    let peers = peers::Peers::new(index, settings, &modes, &members, &protocols, &mut findings);
 
     let known = members
         .by_pod
@@ -51,35 +51,42 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
     let infos: std::collections::BTreeMap<_, _> = known.cloned().collect();
     let relevant = access::Relevant {
         local: peers.local.clone(),
-        enforced: infos
+        judged: infos
             .iter()
-            .filter(|(_, info)| enrolled.contains(&*info.namespace))
+            .filter(|(_, info)| modes.of(&info.namespace).takes_part())
             .map(|(id, _)| *id)
             .collect(),
         infos,
     };
-    let mut resolver = resolver::Resolver::find(index, &endpoints, &members, &enrolled);
+    let mut resolver = resolver::Resolver::find(index, &endpoints, &members, &modes);
     let pairs = access::pairs(index, &targets, &members, &relevant, resolver.as_mut(), &mut findings);
     if let Some(resolver) = resolver {
-        resolver.report(&members, &enrolled, &mut findings);
+        resolver.report(&members, &modes, &mut findings);
     }
     let (roots, udp_roots) = split::roots(index, &endpoints, &mut findings);
 
     let mut kernel = KernelTable {
         pods: peers.pod_entries(settings),
         peers: peers.peer_entries(),
+        probes: peers.probe_entries(),
+        node: node_addresses(settings, &peers)
+            .map(|ip| (weir_abi::Addr::from_ip(ip), weir_abi::PRESENT))
+            .collect(),
         ..KernelTable::default()
     };
     for (pair, access) in &pairs {
         kernel::policy(*pair, access, &mut kernel.policy);
     }
-    kernel::services(&roots, IPPROTO_TCP, &mut kernel);
-    kernel::services(&udp_roots, IPPROTO_UDP, &mut kernel);
+    kernel::lenient_ports(&peers.by_ip, &mut kernel.policy);
+    let mode = |service: &crate::model::Key| modes.of(&service.namespace);
+    kernel::services(&roots, IPPROTO_TCP, mode, &mut kernel);
+    kernel::services(&udp_roots, IPPROTO_UDP, mode, &mut kernel);
 
     findings.sort();
     findings.dedup();
     let snapshot = Snapshot {
         generation,
+        node: node_addresses(settings, &peers).collect(),
         identities: relevant.infos,
         peers: peers.by_ip.into_iter().collect(),
         local: peers.by_cookie,
@@ -94,6 +101,12 @@ fn compile_with(index: &Index, settings: &Settings, generation: u64, number: fn(
         snapshot: Arc::new(snapshot),
         findings,
     }
+}
+
+/// What the kubelet's probes come from. An address that a pod claims as well is the pod's: nothing is exempt for it.
+fn node_addresses(settings: &Settings, peers: &peers::Peers) -> impl Iterator<Item = std::net::IpAddr> {
+    let addresses = settings.node_addresses.iter().map(std::net::IpAddr::to_canonical);
+    addresses.filter(|ip| peers::is_usable(ip) && !peers.by_ip.contains_key(ip))
 }
 
 #[cfg(test)]
@@ -111,6 +124,7 @@ mod tests {
             account: account.into(),
             ips: vec![[10, 0, 0, last].into()],
             ports: vec![],
+            probe_ports: vec![],
             host_network: false,
             netns: None,
             ready: true,
@@ -140,6 +154,7 @@ mod tests {
             outbound_port: 15001,
             inbound_port: 15006,
             errno: 111,
+            node_addresses: Default::default(),
         };
         let number = |info: &IdentityInfo| match info.account.as_str() {
             "store" => info.number(),

@@ -12,8 +12,8 @@ mod policy;
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_abi::{
-    Addr, IDENTITY_UNKNOWN, IPPROTO_UDP, PEER_ENFORCED, PeerEntry, PodEntry, PolicyKey, ServiceEntry, ServiceKey, Slot,
-    SlotKey,
+    Addr, IDENTITY_UNKNOWN, IPPROTO_UDP, PEER_AUDIT, PEER_ENFORCED, PEER_PERMISSIVE, PRESENT, PeerEntry, PodEntry,
+    PolicyKey, ProbeKey, ServiceEntry, ServiceKey, Slot, SlotKey,
 };
 
 use crate::identity::Identity;
@@ -33,6 +33,10 @@ pub enum MapOp {
     DeleteSlot(SlotKey),
     SetService(ServiceKey, ServiceEntry),
     DeleteService(ServiceKey),
+    SetProbe(ProbeKey),
+    DeleteProbe(ProbeKey),
+    SetNode(Addr),
+    DeleteNode(Addr),
 }
 
 /// What to do, in order.
@@ -51,7 +55,8 @@ pub struct MapChanges {
 pub struct Weakened {
     /// Source and destination whose verdict on some port is stricter.
     pub pairs: BTreeSet<(Identity, Identity)>,
-    /// Addresses that are now another's or nobody's, that are enforced now, or whose pod is captured now.
+    /// Addresses that are now another's or nobody's, whose mode is stricter now, or whose pod is captured now; and those of
+    /// the node that are its own no more.
     pub addresses: BTreeSet<Addr>,
     /// UDP Services whose endpoints are others now: sockets that are connected to one of them may have to end.
     pub services: BTreeSet<ServiceKey>,
@@ -70,6 +75,7 @@ pub fn diff(old: &KernelTable, new: &KernelTable) -> MapChanges {
     policy::narrow(old, new, &mut changes);
     peers_before(old, new, &mut changes);
     pods_before(old, new, &mut changes);
+    probes_before(old, new, &mut changes);
     peers_after(old, new, &mut changes.after);
     services(old, new, &mut changes.after);
     let moved = old.services.iter().filter(|(key, entry)| {
@@ -79,7 +85,39 @@ pub fn diff(old: &KernelTable, new: &KernelTable) -> MapChanges {
     changes.weakened.services = moved.map(|(key, _)| *key).collect();
     policy::widen(old, new, &mut changes.after);
     pods_after(old, new, &mut changes.after);
+    let after = &mut changes.after;
+    after.extend(set(&old.probes, &new.probes).map(|(key, _)| MapOp::SetProbe(key)));
+    after.extend(set(&old.node, &new.node).map(|(addr, _)| MapOp::SetNode(addr)));
     changes
+}
+
+/// How little passes, by the flags of an entry.
+fn strictness(flags: u32) -> u32 {
+    match flags & (PEER_ENFORCED | PEER_AUDIT | PEER_PERMISSIVE) {
+        PEER_ENFORCED => 3,
+        flags if flags & PEER_ENFORCED == 0 => 0,
+        flags if flags & PEER_PERMISSIVE == 0 => 2,
+        _ => 1,
+    }
+}
+
+/// The flags that let less pass.
+fn stricter(was: u32, is: u32) -> u32 {
+    if strictness(is) > strictness(was) { is } else { was }
+}
+
+/// Probe ports and node addresses that are none any more. What is open is judged again by way of the pod's addresses.
+fn probes_before(old: &KernelTable, new: &KernelTable, changes: &mut MapChanges) {
+    for key in gone(&old.probes, &new.probes) {
+        changes.before.push(MapOp::DeleteProbe(key));
+        let pod = old.pods.get(&key.cookie).into_iter();
+        let addresses = pod.flat_map(|pod| [pod.ip4, pod.ip6]).filter(|addr| !addr.is_none());
+        changes.weakened.addresses.extend(addresses);
+    }
+    for addr in gone(&old.node, &new.node) {
+        changes.before.push(MapOp::DeleteNode(addr));
+        changes.weakened.addresses.insert(addr);
+    }
 }
 
 /// `PEERS` between the plans. An address that changes hands belongs to nobody until the new plan is in force, and so
@@ -91,8 +129,12 @@ fn peer_between(was: Option<&PeerEntry>, is: Option<&PeerEntry>) -> Option<PeerE
         ..PeerEntry::default()
     };
     match (was, is) {
-        (Some(was), Some(is)) if was.identity != is.identity => Some(closed(was.flags | is.flags)),
-        (Some(was), Some(is)) if is.flags & PEER_ENFORCED > was.flags & PEER_ENFORCED => Some(*is),
+        (Some(was), Some(is)) if was.identity != is.identity => Some(PeerEntry {
+            // The same pod, that everything passes to whoever it is: there is no moment in which it is refused.
+            cookie: if was.cookie == is.cookie { was.cookie } else { 0 },
+            ..closed(stricter(was.flags, is.flags))
+        }),
+        (Some(was), Some(is)) if strictness(is.flags) > strictness(was.flags) => Some(*is),
         (Some(was), Some(_)) => Some(*was),
         (Some(was), None) => Some(closed(was.flags)),
         (None, Some(is)) => (is.flags & PEER_ENFORCED != 0).then(|| closed(is.flags)),
@@ -128,6 +170,11 @@ fn pod_between(was: Option<&PodEntry>, is: Option<&PodEntry>) -> Option<PodEntry
     match (was, is) {
         (Some(was), Some(is)) if was.identity != is.identity => Some(PodEntry {
             identity: IDENTITY_UNKNOWN,
+            flags: stricter(was.flags, is.flags),
+            ..*was
+        }),
+        (Some(was), Some(is)) => Some(PodEntry {
+            flags: stricter(was.flags, is.flags),
             ..*was
         }),
         (Some(was), _) => Some(*was),
@@ -197,6 +244,10 @@ impl KernelTable {
             MapOp::DeleteSlot(key) => drop(self.slots.remove(&key)),
             MapOp::SetService(key, entry) => drop(self.services.insert(key, entry)),
             MapOp::DeleteService(key) => drop(self.services.remove(&key)),
+            MapOp::SetProbe(key) => drop(self.probes.insert(key, PRESENT)),
+            MapOp::DeleteProbe(key) => drop(self.probes.remove(&key)),
+            MapOp::SetNode(addr) => drop(self.node.insert(addr, PRESENT)),
+            MapOp::DeleteNode(addr) => drop(self.node.remove(&addr)),
         }
     }
 }

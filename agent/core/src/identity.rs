@@ -19,6 +19,8 @@ pub struct Identity(pub u64);
 impl Identity {
     /// Nobody we know. Nothing is ever granted to it.
     pub const UNKNOWN: Identity = Identity(weir_abi::IDENTITY_UNKNOWN);
+    /// No client's: see [`weir_abi::IDENTITY_ANY`].
+    pub const ANY: Identity = Identity(weir_abi::IDENTITY_ANY);
 }
 
 impl fmt::Display for Identity {
@@ -42,7 +44,7 @@ pub struct IdentityInfo {
 }
 
 impl IdentityInfo {
-    /// The number: the first 8 bytes of a SHA-256 over all fields, never [`Identity::UNKNOWN`].
+    /// The number: the first 8 bytes of a SHA-256 over all fields, never [`Identity::UNKNOWN`] or [`Identity::ANY`].
     pub fn number(&self) -> Identity {
         let mut digest = Sha256::new();
         let mut field = |text: &str| {
@@ -63,7 +65,7 @@ impl IdentityInfo {
         let bytes = digest.finalize();
         let mut number = [0u8; 8];
         number.copy_from_slice(&bytes[..8]);
-        Identity(u64::from_le_bytes(number).max(1))
+        Identity(u64::from_le_bytes(number).clamp(1, weir_abi::IDENTITY_ANY - 1))
     }
 }
 

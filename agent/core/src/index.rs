@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 
 use crate::model::{
-    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Mode, Namespace, Object, ObjectRef, Owned, Pod,
-    PortRoute, Service, ServiceAccount, TrafficSplit, TrafficTarget,
+    EndpointSlice, HttpRouteGroup, IdentityBinding, Key, Kind, Namespace, Object, ObjectRef, Owned, Pod, PortRoute,
+    Service, ServiceAccount, TrafficSplit, TrafficTarget,
 };
 
 /// One change of the index.
@@ -84,7 +84,7 @@ impl Index {
         let key = Key::new("", namespace);
         self.namespaces
             .get(&key)
-            .is_some_and(|namespace| namespace.mode != Mode::Off)
+            .is_some_and(|namespace| namespace.mode.takes_part())
     }
 
     /// Whether the object is there.

@@ -3,10 +3,13 @@
 //! Bias: a plan is whole. It is compiled from all objects every time, and the difference to the one in force is taken
 //! afterwards, so that no sequence of changes can leave something behind that the objects don't say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_abi::{Addr, PEER_ENFORCED, PeerEntry, PodEntry, PolicyKey, ServiceEntry, ServiceKey, Slot, SlotKey};
+use weir_abi::{
+    Addr, PEER_ENFORCED, PeerEntry, PodEntry, PolicyKey, ProbeKey, ServiceEntry, ServiceKey, Slot, SlotKey,
+};
 
 use crate::finding::Finding;
 use crate::snapshot::Snapshot;
@@ -22,6 +25,8 @@ pub struct Settings {
     pub inbound_port: u16,
     /// `errno` of a refused `connect()`.
     pub errno: u32,
+    /// The node's own addresses: what the kubelet's probes come from. Loopback and link-local IPv6 are not among them.
+    pub node_addresses: BTreeSet<IpAddr>,
 }
 
 /// The whole of it.
@@ -50,15 +55,23 @@ pub struct KernelTable {
     pub services: BTreeMap<ServiceKey, ServiceEntry>,
     /// `SLOTS`.
     pub slots: BTreeMap<SlotKey, Slot>,
+    /// `PROBES`: probe ports of the pods of this node.
+    pub probes: BTreeMap<ProbeKey, u32>,
+    /// `NODE`: addresses of this node.
+    pub node: BTreeMap<Addr, u32>,
 }
 
 impl KernelTable {
     /// Keeps enrolled what `held` has enrolled and this table does not know, without any grant: for a source that can't
     /// tell yet whether it is gone.
     ///
-    /// Pods stay captured, addresses stay enforced. What this table says itself is left as it is, but for an enrolment
+    /// Pods stay captured, addresses stay judged by the mode that they had, the kubelet's probes go on. What this table says itself is left as it is, but for an enrolment
     /// that it gives up.
     pub fn keep_enrolled(&mut self, held: &KernelTable) {
+        let unknown = |cookie: &u64, table: &KernelTable| !table.pods.contains_key(cookie);
+        let probes = held.probes.iter().filter(|(key, _)| unknown(&key.cookie, self));
+        let probes: Vec<_> = probes.map(|(key, value)| (*key, *value)).collect();
+        self.probes.extend(probes);
         for (cookie, entry) in &held.pods {
             self.pods.entry(*cookie).or_insert(*entry);
         }

@@ -1,8 +1,8 @@
 //! What a plan answers: the evaluator that the engine and `weir explain` share.
 //!
 //! Bias: the allowed path costs lookups and no allocation; a refusal may allocate, and says which rule was missing.
-//! Reads a [`Snapshot`], owns nothing. An enforced destination is what all of it speaks of: who connects to a pod with
-//! [`PodInfo::enforced`](crate::snapshot::PodInfo::enforced) `false` needs no grant.
+//! Reads a [`Snapshot`], owns nothing. It says what rules allow. Whether it matters that none does is the mode of the
+//! destination ([`PodInfo::mode`](crate::snapshot::PodInfo::mode)): [`Snapshot::verdict_at`] has both in it.
 
 mod explain;
 mod missing;
@@ -14,8 +14,8 @@ pub use missing::Missing;
 
 use crate::identity::Identity;
 use crate::matcher::RequestView;
-use crate::model::Key;
-use crate::snapshot::{Grant, PairAccess, Snapshot, UdpGrant};
+use crate::model::{Key, Mode};
+use crate::snapshot::{Grant, PairAccess, PodInfo, Snapshot, UdpGrant};
 
 /// What the kernel does with a connection. In order: a later one lets more pass.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -167,6 +167,28 @@ impl Snapshot {
     pub fn authorize_udp(&self, src: Identity, dst: Identity, port: u16) -> Result<&UdpGrant, Missing> {
         let granted = self.pair(src, dst).and_then(|access| access.udp(port));
         granted.ok_or_else(|| Missing::udp(self, src, dst, port))
+    }
+
+    /// What becomes of a connection to this pod: as its rules say where it enforces, and whatever it is elsewhere. Where a
+    /// mode lets pass, the kernel may still send it by way of the engine.
+    pub fn verdict_at(&self, src: Identity, dst: &PodInfo, port: u16) -> Verdict {
+        match dst.mode {
+            Mode::Enforce => self.verdict(src, dst.identity, port),
+            Mode::Off | Mode::Permissive | Mode::Audit => Verdict::Allow,
+        }
+    }
+
+    /// As [`Snapshot::verdict_at`], for datagrams.
+    pub fn udp_verdict_at(&self, src: Identity, dst: &PodInfo, port: u16) -> Verdict {
+        match dst.mode {
+            Mode::Enforce => self.udp_verdict(src, dst.identity, port),
+            Mode::Off | Mode::Permissive | Mode::Audit => Verdict::Allow,
+        }
+    }
+
+    /// Whether this is the kubelet, at a port that it probes.
+    pub fn is_probe(&self, client: std::net::IpAddr, dst: &PodInfo, port: u16) -> bool {
+        dst.probe_ports.binary_search(&port).is_ok() && self.node.contains(&client) && !self.peers.contains_key(&client)
     }
 
     /// The grant that lets any bytes pass, or what is missing for one.

@@ -3,13 +3,13 @@
 //! Bias: lookups by address and identity are hash maps built once; nothing here is changed after `compile`. The
 //! kernel's half ([`crate::plan::KernelTable`]) is derived from the same [`PairAccess`] values, so that the two can't disagree.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crate::identity::{Identity, IdentityInfo};
 use crate::matcher::RouteSet;
-use crate::model::Key;
+use crate::model::{Key, Mode};
 use crate::workload::{Workload, WorkloadId};
 
 /// Everything that the engine decides by.
@@ -29,6 +29,8 @@ pub struct Snapshot {
     pub udp_roots: HashMap<SocketAddr, Arc<Root>>,
     /// Workloads of all known pods.
     pub workloads: BTreeMap<WorkloadId, Arc<Workload>>,
+    /// The node's own addresses, from which the kubelet probes.
+    pub node: HashSet<IpAddr>,
     /// What a client identity may do at a server identity. No entry: nothing.
     pub access: HashMap<(Identity, Identity), Arc<PairAccess>>,
 }
@@ -44,14 +46,43 @@ pub struct PodInfo {
     pub info: Arc<IdentityInfo>,
     /// What it is one of, for figures and logs.
     pub workload: Arc<Workload>,
-    /// Whether who connects to it needs a grant.
-    pub enforced: bool,
+    /// What becomes of who connects to it without a grant: the mode of its namespace.
+    pub mode: Mode,
     /// Network-namespace cookie when it is an enrolled pod of this node.
     pub cookie: Option<u64>,
     /// Its addresses, in the order of `status.podIPs`.
     pub ips: Vec<IpAddr>,
     /// Protocols declared for its ports, by Services that lead there (`appProtocol`, then port name). Absent: unknown.
     pub protocols: BTreeMap<u16, PortProtocol>,
+    /// TCP ports that the kubelet connects to, sorted.
+    pub probe_ports: Vec<u16>,
+}
+
+impl PodInfo {
+    /// A client that nobody knows, as it stands before a lenient server. Nothing is ever granted to it.
+    pub fn unknown(ip: IpAddr) -> PodInfo {
+        PodInfo {
+            pod: Key::default(),
+            identity: Identity::UNKNOWN,
+            info: Arc::new(IdentityInfo {
+                namespace: String::new(),
+                account: String::new(),
+                bindings: vec![],
+                named_ports: BTreeMap::new(),
+            }),
+            workload: Arc::new(Workload::new("unknown", "unknown", "unknown")),
+            mode: Mode::Off,
+            cookie: None,
+            ips: vec![ip],
+            protocols: BTreeMap::new(),
+            probe_ports: vec![],
+        }
+    }
+
+    /// Whether it stands for somebody whom nobody knows.
+    pub fn is_unknown(&self) -> bool {
+        self.pod.name.is_empty()
+    }
 }
 
 /// What a Service declares about a port.

@@ -146,6 +146,7 @@ mod tests {
             account: "store".into(),
             ips: vec![[10, 0, 0, 1].into()],
             ports: vec![],
+            probe_ports: vec![],
             host_network: false,
             netns: Some("/proc/self/ns/net".into()),
             ready: true,

@@ -30,6 +30,8 @@ const MAPS: &[&str] = &[
     "POLICY",
     "SERVICES",
     "SLOTS",
+    "PROBES",
+    "NODE",
     "SOCKETS",
     "ORIGINS",
     "LISTENERS",
@@ -73,12 +75,13 @@ impl Default for Sizes {
 }
 
 impl Sizes {
-    fn by_map(&self) -> [(&'static str, u32); 8] {
+    fn by_map(&self) -> [(&'static str, u32); 9] {
         [
             ("PODS", self.pods),
             ("ORIGINS", self.pods),
             ("BUDGETS", self.pods),
             ("LISTENERS", self.pods.saturating_mul(4)),
+            ("PROBES", self.pods.saturating_mul(16)),
             ("PEERS", self.peers),
             ("POLICY", self.policy),
             ("SERVICES", self.services),

@@ -9,7 +9,10 @@ use aya::Pod;
 use aya::maps::hash_map::HashMap;
 use aya::maps::{HashOfMaps, Map, MapData, MapError};
 use thiserror::Error;
-use weir_abi::{Addr, Budget, PeerEntry, PodEntry, PolicyKey, ServiceEntry, ServiceKey, Slot, SlotKey, SocketMark};
+use weir_abi::{
+    Addr, Budget, PRESENT, PeerEntry, PodEntry, PolicyKey, ProbeKey, ServiceEntry, ServiceKey, Slot, SlotKey,
+    SocketMark,
+};
 use weir_core::diff::MapOp;
 use weir_core::plan::KernelTable;
 
@@ -39,6 +42,8 @@ pub struct Tables {
     policy: HashMap<MapData, PolicyKey, u32>,
     services: HashMap<MapData, ServiceKey, ServiceEntry>,
     slots: HashMap<MapData, SlotKey, Slot>,
+    probes: HashMap<MapData, ProbeKey, u32>,
+    node: HashMap<MapData, Addr, u32>,
     budgets: HashMap<MapData, u64, Budget>,
     origins: HashOfMaps<MapData, u64, MapData>,
     content: KernelTable,
@@ -58,6 +63,8 @@ impl Tables {
             policy: take(programs, "POLICY")?,
             services: take(programs, "SERVICES")?,
             slots: take(programs, "SLOTS")?,
+            probes: take(programs, "PROBES")?,
+            node: take(programs, "NODE")?,
             budgets: take(programs, "BUDGETS")?,
             origins: take(programs, "ORIGINS")?,
             content: KernelTable::default(),
@@ -68,6 +75,8 @@ impl Tables {
             policy: read(&tables.policy, "POLICY")?,
             services: read(&tables.services, "SERVICES")?,
             slots: read(&tables.slots, "SLOTS")?,
+            probes: read(&tables.probes, "PROBES")?,
+            node: read(&tables.node, "NODE")?,
         };
         Ok(tables)
     }
@@ -98,6 +107,10 @@ impl Tables {
             MapOp::DeleteService(key) => remove(&mut self.services, &mut content.services, "SERVICES", key),
             MapOp::SetSlot(key, value) => set(&mut self.slots, &mut content.slots, "SLOTS", *key, *value),
             MapOp::DeleteSlot(key) => remove(&mut self.slots, &mut content.slots, "SLOTS", key),
+            MapOp::SetProbe(key) => set(&mut self.probes, &mut content.probes, "PROBES", *key, PRESENT),
+            MapOp::DeleteProbe(key) => remove(&mut self.probes, &mut content.probes, "PROBES", key),
+            MapOp::SetNode(key) => set(&mut self.node, &mut content.node, "NODE", *key, PRESENT),
+            MapOp::DeleteNode(key) => remove(&mut self.node, &mut content.node, "NODE", key),
         }
     }
 
@@ -137,7 +150,8 @@ fn hint(map: &str, full: bool) -> String {
         "POLICY" => "--max-policy-entries",
         "SERVICES" => "--max-services",
         "SLOTS" => "--max-endpoints",
-        // ORIGINS, BUDGETS and LISTENERS are made as large as PODS wants them.
+        "NODE" => return ", it is full: the node has more addresses than it has room for".to_owned(),
+        // ORIGINS, BUDGETS, PROBES and LISTENERS are made as large as PODS wants them.
         _ => "--max-pods",
     };
     format!(", it is full: raise its size with {setting}")

@@ -190,7 +190,15 @@ fn identify(
             if itself || ports.contains(&local.port()) {
                 return refuse(core, place, &account, peer, Some(local), Reason::Loop);
             }
-            (local, core.snapshot().peers.get(&peer.ip()).cloned())
+            let snapshot = core.snapshot();
+            let client = snapshot.peers.get(&peer.ip()).cloned();
+            // A lenient pod is there for those too whom nobody knows.
+            let lenient = snapshot
+                .local
+                .get(&spec.cookie)
+                .is_some_and(|pod| pod.mode.is_lenient());
+            let stranger = || lenient.then(|| Arc::new(PodInfo::unknown(peer.ip())));
+            (local, client.or_else(stranger))
         }
     };
     let Some(client) = client else {
@@ -240,6 +248,7 @@ fn refuse(
         destination,
         request: None,
         reason,
+        audit: false,
     });
     None
 }

@@ -19,10 +19,10 @@ use weir_core::snapshot::PortProtocol;
 use super::accept::Place;
 use super::conn::{Conn, Late, Standing};
 use super::core::Core;
-use super::judge::{self, Destination, No, Server};
+use super::judge::{self, Destination, No, Passed, Server};
 use super::outcome::{Meter, Ongoing, Protocol};
 use super::refuse::{Reason, Refusal};
-use super::{http1, linger, relay, upstream};
+use super::{http1, linger, permit, relay, upstream};
 
 /// Room for the first bytes of a connection.
 const FIRST: usize = 4096;
@@ -161,11 +161,11 @@ async fn bytes(
     stream: &mut TcpStream,
     first: BytesMut,
     protocol: Protocol,
-    picked: Result<Server, No>,
+    picked: Result<Passed, No>,
     instead: Option<Reason>,
 ) {
     let told = Ongoing::alone(core, conn, protocol, first.len());
-    let server = match picked {
+    let server = match permit::bytes(core, conn, &told, picked, instead.as_ref()) {
         Ok(server) => server,
         Err(No::Nobody) => return core.counters.unavailable.one(),
         Err(No::Missing(server, missing)) => {
@@ -176,7 +176,6 @@ async fn bytes(
             return refuse(core, conn, Some(server), reason);
         }
     };
-    told.goes_to(&server);
     conn.stands_on(Standing::Tcp(server.clone()));
     let Ok(mut upstream) = upstream::connect(core, place, conn, &server).await else {
         return;
@@ -219,5 +218,6 @@ pub(super) fn refusal(
         destination: server.and_then(|server| server.pod),
         request,
         reason,
+        audit: false,
     }
 }

@@ -2,14 +2,18 @@
 //!
 //! Bias: refuse. A pod that is not who it was, an address that means nothing any more, a pair without a grant: each is
 //! an end. Everything here is a pure question to a [`Snapshot`]; no state, no waiting. Who connects to an address that
-//! is no enforced pod needs no grant.
+//! is no pod, or a pod that takes no part, needs no grant.
+//!
+//! The mode of the server's namespace counts, as it is at the time of the question: in a lenient one all of it passes,
+//! and [`Passed::lacking`] says what a rule would have been needed for. Requests and connections are asked about by way
+//! of [`permit`](super::permit), which reports that; the questions here that are asked again and again do not tell.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use weir_core::identity::Identity;
 use weir_core::matcher::RequestView;
-use weir_core::model::Key;
+use weir_core::model::{Key, Mode};
 use weir_core::policy::{Missing, Verdict};
 use weir_core::snapshot::{PodInfo, PortProtocol, Root, Snapshot, SplitRoute};
 
@@ -63,24 +67,35 @@ impl Server {
         }
     }
 
-    /// Whom a grant must name, if one is needed.
-    pub fn enforced(&self) -> Option<Identity> {
-        self.pod.as_ref().filter(|pod| pod.enforced).map(|pod| pod.identity)
+    /// Whom a grant must name, if rules count there at all.
+    fn judged(&self) -> Option<Identity> {
+        self.pod
+            .as_ref()
+            .filter(|pod| pod.mode.takes_part())
+            .map(|pod| pod.identity)
+    }
+
+    /// The mode of its namespace now, which may not be what it was when the server was picked.
+    pub fn mode(&self, snapshot: &Snapshot) -> Mode {
+        snapshot.peers.get(&self.address.ip()).map_or(Mode::Off, |pod| pod.mode)
     }
 }
 
-/// The same pod with the same identity, enforced or not as before.
+/// The same pod with the same identity, taking part or not as before. Its mode may be another: what is open is asked again.
 pub(super) fn is_same(one: &PodInfo, other: &PodInfo) -> bool {
     std::ptr::eq(one, other)
         || one.identity == other.identity
-            && one.enforced == other.enforced
+            && one.mode.takes_part() == other.mode.takes_part()
             && one.cookie == other.cookie
             && one.pod == other.pod
             && one.ips == other.ips
 }
 
-/// The snapshot knows this pod, unchanged.
+/// The snapshot knows this pod, unchanged. Somebody unknown stays so: nothing is granted to him, whoever he is by now.
 pub(super) fn is_current(snapshot: &Snapshot, pod: &PodInfo) -> bool {
+    if pod.is_unknown() {
+        return true;
+    }
     let now = match pod.cookie {
         Some(cookie) => snapshot.local.get(&cookie),
         None => pod.ips.first().and_then(|ip| snapshot.peers.get(ip)),
@@ -88,7 +103,7 @@ pub(super) fn is_current(snapshot: &Snapshot, pod: &PodInfo) -> bool {
     now.is_some_and(|now| is_same(now, pod))
 }
 
-/// Something is granted to this client at this server: bytes or HTTP.
+/// Something may pass from this client to this server: bytes or HTTP.
 pub(super) fn may_reach(snapshot: &Snapshot, client: &PodInfo, server: &Server) -> bool {
     verdict(snapshot, client, server) != Verdict::Deny
 }
@@ -98,11 +113,21 @@ pub(super) fn may_pass_bytes(snapshot: &Snapshot, client: &PodInfo, server: &Ser
     verdict(snapshot, client, server) == Verdict::Allow
 }
 
+/// Something is granted to this client at this server by rules, whatever its mode.
+pub(super) fn is_granted(snapshot: &Snapshot, client: &PodInfo, server: &Server) -> bool {
+    let port = server.address.port();
+    server
+        .judged()
+        .is_none_or(|identity| snapshot.verdict(client.identity, identity, port) != Verdict::Deny)
+}
+
 fn verdict(snapshot: &Snapshot, client: &PodInfo, server: &Server) -> Verdict {
-    let Some(identity) = server.enforced() else {
-        return Verdict::Allow;
-    };
-    snapshot.verdict(client.identity, identity, server.address.port())
+    match server.judged() {
+        Some(identity) if server.mode(snapshot) == Mode::Enforce => {
+            snapshot.verdict(client.identity, identity, server.address.port())
+        }
+        _ => Verdict::Allow,
+    }
 }
 
 /// What a connection asked for, by the snapshot in force.
@@ -139,9 +164,9 @@ impl<'s> Destination<'s> {
 pub(super) struct Opening {
     /// What is declared about the port.
     pub protocol: PortProtocol,
-    /// At some server something is granted, or there is no server.
+    /// At some server something may pass, or there is no server.
     pub reachable: bool,
-    /// At every server any bytes are granted.
+    /// At every server any bytes may pass.
     pub bytes: bool,
     /// At some server any bytes are granted.
     pub bytes_somewhere: bool,
@@ -204,20 +229,44 @@ pub(super) enum No {
     Missing(Server, Missing),
 }
 
+/// Something that is sent on.
+#[derive(Debug)]
+pub(super) struct Passed {
+    /// Where to.
+    pub server: Server,
+    /// The rule that it lacks, where only the server's mode lets it pass and wants that told.
+    pub lacking: Option<Missing>,
+}
+
+impl Passed {
+    /// What comes of a judgement by rules at this server.
+    fn at(snapshot: &Snapshot, mut server: Server, judged: Result<Option<Allowed>, Missing>) -> Result<Passed, No> {
+        let lacking = match (judged, server.mode(snapshot)) {
+            (Ok(allowed), _) => {
+                server.allowed = allowed;
+                None
+            }
+            (Err(_), Mode::Off | Mode::Permissive) => None,
+            (Err(missing), Mode::Audit) => Some(missing),
+            (Err(missing), Mode::Enforce) => return Err(No::Missing(server, missing)),
+        };
+        Ok(Passed { server, lacking })
+    }
+}
+
 /// Picks a server for a whole connection of bytes, and asks whether they may pass.
-pub(super) fn bytes(snapshot: &Snapshot, rotations: &Rotations, conn: &Conn) -> Result<Server, No> {
+pub(super) fn bytes(snapshot: &Snapshot, rotations: &Rotations, conn: &Conn) -> Result<Passed, No> {
     // Matches are about requests; a connection without any takes the first route that needs none.
-    let mut server = pick(snapshot, rotations, conn, |root| {
+    let server = pick(snapshot, rotations, conn, |root| {
         root.routes.iter().position(|route| route.matches.is_none())
     })?;
-    if let Some(identity) = server.enforced() {
-        let (client, port) = (conn.client.identity, server.address.port());
-        match snapshot.find_tcp(client, identity, port) {
-            Ok(found) => server.allowed = Some(Allowed::new(found)),
-            Err(missing) => return Err(No::Missing(server, missing)),
-        }
-    }
-    Ok(server)
+    let judged = match server.judged() {
+        Some(identity) => snapshot
+            .find_tcp(conn.client.identity, identity, server.address.port())
+            .map(|found| Some(Allowed::new(found))),
+        None => Ok(None),
+    };
+    Passed::at(snapshot, server, judged)
 }
 
 /// Picks a server for a request, and asks whether the request may pass.
@@ -226,31 +275,41 @@ pub(super) fn request(
     rotations: &Rotations,
     conn: &Conn,
     request: &impl RequestView,
-) -> Result<Server, No> {
+) -> Result<Passed, No> {
     let takes = |route: &SplitRoute| {
         route
             .matches
             .as_ref()
             .is_none_or(|matches| matches.routes.find(request).is_some())
     };
-    let mut server = pick(snapshot, rotations, conn, |root| root.routes.iter().position(takes))?;
-    match request_at(snapshot, conn, &server, request) {
-        Ok(allowed) => {
-            server.allowed = allowed;
-            Ok(server)
-        }
-        Err(missing) => Err(No::Missing(server, missing)),
-    }
+    let server = pick(snapshot, rotations, conn, |root| root.routes.iter().position(takes))?;
+    let judged = by_rules(snapshot, conn, &server, request);
+    Passed::at(snapshot, server, judged)
 }
 
-/// Asks whether a request may pass to this server, and what lets it; `None` where nothing needs to.
+/// Asks whether a request under way may go on to this server, and what lets it; `None` where nothing needs to.
+///
+/// # Errors
+/// No rule grants it, and the server's mode is not lenient.
 pub(super) fn request_at(
     snapshot: &Snapshot,
     conn: &Conn,
     server: &Server,
     request: &impl RequestView,
 ) -> Result<Option<Allowed>, Missing> {
-    let Some(identity) = server.enforced() else {
+    match server.mode(snapshot) {
+        Mode::Enforce => by_rules(snapshot, conn, server, request),
+        Mode::Off | Mode::Permissive | Mode::Audit => Ok(None),
+    }
+}
+
+fn by_rules(
+    snapshot: &Snapshot,
+    conn: &Conn,
+    server: &Server,
+    request: &impl RequestView,
+) -> Result<Option<Allowed>, Missing> {
+    let Some(identity) = server.judged() else {
         return Ok(None);
     };
     let (client, port) = (conn.client.identity, server.address.port());

@@ -13,7 +13,7 @@ use weir_core::snapshot::PodInfo;
 
 use super::kernel::Direction;
 
-/// One refused connection or request.
+/// One refused connection or request, or one that passed because the server is only audited.
 #[derive(Clone, Debug)]
 pub struct Refusal {
     /// The side at which it was refused.
@@ -34,6 +34,15 @@ pub struct Refusal {
     pub request: Option<(String, String)>,
     /// Why.
     pub reason: Reason,
+    /// It was not refused: it would have been, were the server's namespace not in mode audit.
+    pub audit: bool,
+}
+
+impl Refusal {
+    /// The same, as one that was let pass.
+    pub(super) fn audited(self) -> Refusal {
+        Refusal { audit: true, ..self }
+    }
 }
 
 /// Why it was refused.

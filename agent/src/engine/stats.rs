@@ -116,6 +116,10 @@ counters! {
     refused_protocol,
     /// Connections refused because nobody knows who the peer is or where it wanted to go.
     refused_unknown,
+    /// HTTP requests that no rule grants and that passed because of mode audit.
+    audited_request,
+    /// TCP connections that no rule grants and that passed because of mode audit.
+    audited_connection,
     /// Refusals that were not reported because the queue was full.
     reports_lost,
     /// Bytes received from clients.

@@ -68,12 +68,13 @@ fn fate(snapshot: &Snapshot, cookie: u64, socket: &Socket) -> Fate {
     }
     let verdict = if socket.inbound {
         let client = peer.map_or(Identity::UNKNOWN, |peer| peer.identity);
-        snapshot.verdict(client, pod.identity, socket.local.port())
-    } else {
-        match peer {
-            Some(server) if server.enforced => snapshot.verdict(pod.identity, server.identity, socket.remote.port()),
-            _ => Verdict::Allow,
+        if snapshot.is_probe(remote, pod, socket.local.port()) {
+            return Fate::Keep;
         }
+        snapshot.verdict_at(client, pod, socket.local.port())
+    } else {
+        let port = socket.remote.port();
+        peer.map_or(Verdict::Allow, |server| snapshot.verdict_at(pod.identity, server, port))
     };
     match verdict {
         Verdict::Allow => Fate::Keep,
@@ -87,7 +88,7 @@ mod tests {
     use std::net::{IpAddr, SocketAddr};
 
     use weir_core::identity::IdentityInfo;
-    use weir_core::model::Key;
+    use weir_core::model::{Key, Mode};
     use weir_core::snapshot::{Grant, PairAccess, PodInfo, Ports};
 
     use super::*;
@@ -95,6 +96,7 @@ mod tests {
     const STORE: [u8; 4] = [10, 0, 0, 1];
     const BUYER: [u8; 4] = [10, 0, 0, 2];
     const NOBODY: [u8; 4] = [10, 0, 0, 9];
+    const NODE: [u8; 4] = [10, 1, 0, 1];
 
     /// A store on this node that lets a buyer of another one connect to port 80.
     fn snapshot(port: u16) -> Snapshot {
@@ -109,9 +111,10 @@ mod tests {
                     named_ports: Default::default(),
                 }),
                 workload: Arc::new(weir_core::workload::Workload::new("shop", "Pod", name)),
-                enforced: true,
+                mode: Mode::Enforce,
                 cookie,
                 ips: vec![ip.into()],
+                probe_ports: vec![8081],
                 protocols: Default::default(),
             })
         };
@@ -127,6 +130,7 @@ mod tests {
         Snapshot {
             peers: [(IpAddr::from(STORE), store.clone()), (IpAddr::from(BUYER), buyer)].into(),
             local: [(7, store)].into(),
+            node: [IpAddr::from(NODE)].into(),
             access: [((Identity(2), Identity(1)), Arc::new(access))].into(),
             ..Snapshot::default()
         }
@@ -152,6 +156,31 @@ mod tests {
     fn a_connection_that_went_out_needs_a_grant_where_the_server_is_enforced() {
         assert_eq!(fate_of(&snapshot(80), 40000, (BUYER, 80), false), Fate::End);
         assert_eq!(fate_of(&snapshot(80), 40000, (NOBODY, 443), false), Fate::Keep);
+    }
+
+    #[test]
+    fn a_probe_of_the_kubelet_stays_and_nothing_else_of_the_node() {
+        assert_eq!(fate_of(&snapshot(80), 8081, (NODE, 40000), true), Fate::Keep);
+        assert_eq!(fate_of(&snapshot(80), 80, (NODE, 40000), true), Fate::End);
+        assert_eq!(fate_of(&snapshot(80), 8081, (NOBODY, 40000), true), Fate::End);
+    }
+
+    #[test]
+    fn what_came_in_without_a_grant_stays_while_the_mode_lets_it() {
+        for (mode, fate) in [
+            (Mode::Audit, Fate::Keep),
+            (Mode::Permissive, Fate::Keep),
+            (Mode::Enforce, Fate::End),
+        ] {
+            let mut snapshot = snapshot(80);
+            let store = Arc::new(PodInfo {
+                mode,
+                ..(*snapshot.local[&7]).clone()
+            });
+            snapshot.local.insert(7, store);
+            assert_eq!(fate_of(&snapshot, 81, (BUYER, 40000), true), fate, "{mode:?}");
+            assert_eq!(fate_of(&snapshot, 80, (NOBODY, 40000), true), fate, "{mode:?}");
+        }
     }
 
     #[test]

@@ -205,6 +205,7 @@ impl Mesh {
             outbound_port: self.config.outbound_port,
             inbound_port: self.config.inbound_port,
             errno: 111,
+            node_addresses: Default::default(),
         };
         let generation = u64::from(self.generation.fetch_add(1, Ordering::Relaxed)) + 1;
         let plan = compile(&self.index.lock().unwrap(), &settings, generation);
@@ -247,6 +248,7 @@ impl Mesh {
         };
         Snapshot {
             generation: snapshot.generation,
+            node: snapshot.node.clone(),
             identities: snapshot.identities.clone(),
             peers: snapshot.peers.iter().map(|(at, p)| (ip(at), pod(p))).collect(),
             local: snapshot.local.iter().map(|(cookie, p)| (*cookie, pod(p))).collect(),

@@ -49,6 +49,16 @@ counters! {
     EventSuppressed = 16, "event", "suppressed";
     /// getpeername, accept: the address that was asked for, or the real client's, was shown.
     PeernameShown = 17, "getpeername", "shown";
+    /// Straight to a lenient server that grants nothing.
+    ConnectLenient = 18, "connect", "lenient";
+    /// Straight to the app of a lenient pod, without a grant or because no engine listens.
+    LookupLenient = 19, "sk_lookup", "lenient";
+    /// The SYN check let pass because the pod is lenient.
+    SynLenient = 20, "syn", "lenient";
+    /// From an address of this node to a probe port.
+    LookupProbe = 21, "sk_lookup", "probe";
+    /// The same, at the SYN check.
+    SynProbe = 22, "syn", "probe";
 }
 
 /// How many counters there are: the size of `COUNTERS`.

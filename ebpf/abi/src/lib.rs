@@ -15,7 +15,7 @@ pub use addr::Addr;
 pub use counters::{COUNTER_NAMES, COUNTERS, Counter};
 
 /// Version of every layout in this crate. Checked before pinned maps are used again.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// TCP, as in the IP header and in `bpf_sock_addr.protocol`.
 pub const IPPROTO_TCP: u32 = 6;
@@ -40,7 +40,7 @@ pub struct PodEntry {
     pub inbound_port: u32,
     /// `errno` of a refused `connect()`, positive.
     pub errno: u32,
-    /// Nothing yet; 0.
+    /// [`PEER_ENFORCED`] and the mode, as in the entries of the pod's addresses in `PEERS`.
     pub flags: u32,
 }
 
@@ -53,14 +53,25 @@ pub struct PeerEntry {
     pub identity: u64,
     /// Its network-namespace cookie when it is an enrolled pod of this node, else 0.
     pub cookie: u64,
-    /// [`PEER_ENFORCED`].
+    /// [`PEER_ENFORCED`], with [`PEER_AUDIT`] or [`PEER_PERMISSIVE`] where refusals don't refuse.
     pub flags: u32,
     /// 0.
     pub reserved: u32,
 }
 
-/// Who connects to this peer needs a grant. Without it the peer's namespace takes no part.
+/// The peer's namespace takes part: who connects to it is judged. Alone it enforces. Without it the namespace takes no
+/// part, and no other flag means anything.
 pub const PEER_ENFORCED: u32 = 1;
+/// Mode `audit`: what is not granted passes all the same, and is reported.
+pub const PEER_AUDIT: u32 = 2;
+/// Mode `permissive`: what is not granted passes, and nobody is told.
+pub const PEER_PERMISSIVE: u32 = 4;
+
+/// Whether a refusal at a peer with these flags lets pass instead.
+#[inline(always)]
+pub const fn is_lenient(flags: u32) -> bool {
+    flags & (PEER_AUDIT | PEER_PERMISSIVE) != 0
+}
 
 /// Map `POLICY`: what the kernel decides alone. No entry is a refusal.
 ///
@@ -69,7 +80,7 @@ pub const PEER_ENFORCED: u32 = 1;
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PolicyKey {
-    /// Identity of the client; [`IDENTITY_UNKNOWN`] never has an entry.
+    /// Identity of the client; [`IDENTITY_UNKNOWN`] never has an entry. [`IDENTITY_ANY`]: see there.
     pub src: u64,
     /// Identity of the server.
     pub dst: u64,
@@ -83,6 +94,10 @@ pub struct PolicyKey {
 pub const ANY_PORT: u32 = 0;
 /// Nobody we know.
 pub const IDENTITY_UNKNOWN: u64 = 0;
+/// No client's identity. `POLICY` entries under it say what becomes of those who have no grant at a lenient server:
+/// [`VERDICT_ALLOW`] where Services declare the port as bytes, which then go straight to the server. Without an entry
+/// the engine sees them first. Never asked for a server that enforces.
+pub const IDENTITY_ANY: u64 = u64::MAX;
 
 /// Value of `POLICY`: refuse. Same as no entry.
 pub const VERDICT_DENY: u32 = 1;
@@ -120,6 +135,8 @@ pub struct ServiceEntry {
 
 /// The engine picks the endpoint (an HTTP split, or a protocol that is only known from the bytes).
 pub const SERVICE_L7: u32 = 1;
+/// Beside [`SERVICE_L7`], for a Service of a lenient namespace: where no engine listens, the kernel picks one.
+pub const SERVICE_LENIENT: u32 = 2;
 
 /// Map `SLOTS`: one column of a Service's alias table (Walker's method: constant time, exact weights).
 #[repr(C)]
@@ -225,11 +242,29 @@ pub struct Event {
     pub port: u32,
     /// [`IPPROTO_TCP`] or [`IPPROTO_UDP`].
     pub proto: u32,
-    /// `EVENT_…`.
+    /// `EVENT_…`, with [`EVENT_AUDIT`] where it passed.
     pub kind: u32,
     /// Refusals of the same pod since its last event that were counted and not sent.
     pub suppressed: u32,
 }
+
+/// Map `PROBES`, keys only: a TCP port that the kubelet's probes of a pod of this node use, as the pod declares them.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ProbeKey {
+    /// Network-namespace cookie of the pod.
+    pub cookie: u64,
+    /// The port, host order.
+    pub port: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Value of the maps that are sets (`PROBES`, `NODE`).
+pub const PRESENT: u32 = 1;
+
+/// Set in [`Event::kind`]: it would have been refused, and passed because the server's namespace is in mode `audit`.
+pub const EVENT_AUDIT: u32 = 1 << 31;
 
 /// Refused at `connect()`, in the client's pod.
 pub const EVENT_CONNECT: u32 = 1;
@@ -266,6 +301,7 @@ const _: () = {
     assert!(size_of::<Budget>() == 16);
     assert!(size_of::<Event>() == 64);
     assert!(size_of::<Meta>() == 16);
+    assert!(size_of::<ProbeKey>() == 16);
 };
 
 /// Map keys and values for aya.
@@ -290,6 +326,7 @@ mod user {
         ListenerKey,
         Budget,
         Event,
-        Meta
+        Meta,
+        ProbeKey
     );
 }

@@ -148,20 +148,20 @@ pub(super) fn pairs(
         .collect()
 }
 
-/// Which pairs a plan holds: the destination is enforced, and one side is enrolled on this node. Others are decided on
+/// Which pairs a plan holds: the destination is judged, and one side is enrolled on this node. Others are decided on
 /// other nodes, or not at all.
 pub(super) struct Relevant {
     /// Identities of enrolled pods of this node.
     pub(super) local: HashSet<Identity>,
     /// Identities of pods whose namespace is enrolled.
-    pub(super) enforced: HashSet<Identity>,
+    pub(super) judged: HashSet<Identity>,
     /// What all identities stand for.
     pub(super) infos: BTreeMap<Identity, Arc<IdentityInfo>>,
 }
 
 impl Relevant {
     fn pair(&self, src: Identity, dst: Identity) -> bool {
-        self.enforced.contains(&dst) && (self.local.contains(&src) || self.local.contains(&dst))
+        self.judged.contains(&dst) && (self.local.contains(&src) || self.local.contains(&dst))
     }
 }
 

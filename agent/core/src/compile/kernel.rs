@@ -3,20 +3,21 @@
 //! Nothing is decided here: policy entries are the verdicts of the same [`PairAccess`] values that the engine reads.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 use weir_abi::{
-    ANY_PORT, Addr, IPPROTO_TCP, IPPROTO_UDP, PolicyKey, SERVICE_L7, ServiceEntry, ServiceKey, Slot, SlotKey,
-    VERDICT_ALLOW, VERDICT_DENY, VERDICT_L7,
+    ANY_PORT, Addr, IPPROTO_TCP, IPPROTO_UDP, PolicyKey, SERVICE_L7, SERVICE_LENIENT, ServiceEntry, ServiceKey, Slot,
+    SlotKey, VERDICT_ALLOW, VERDICT_DENY, VERDICT_L7,
 };
 
 use crate::identity::Identity;
+use crate::model::{Key, Mode};
 use crate::pick::alias_table;
 use crate::plan::KernelTable;
 use crate::policy::Verdict;
-use crate::snapshot::{PairAccess, Ports, Root, SplitRoute};
+use crate::snapshot::{PairAccess, PodInfo, PortProtocol, Ports, Root, SplitRoute};
 
 /// `POLICY` entries of one pair: for each protocol one for any port, and one for each port that is allowed more than that.
 pub(super) fn policy(pair: (Identity, Identity), access: &PairAccess, into: &mut BTreeMap<PolicyKey, u32>) {
@@ -65,23 +66,65 @@ fn code(verdict: Verdict) -> u32 {
     }
 }
 
-/// `SERVICES` and `SLOTS` of one protocol.
-pub(super) fn services(roots: &BTreeMap<SocketAddr, Arc<Root>>, proto: u32, table: &mut KernelTable) {
+/// `POLICY` entries of [`Identity::ANY`]: ports of lenient servers that Services declare as bytes. The others are seen by
+/// the engine first. Where the pods of an identity differ, the first bytes tell.
+pub(super) fn lenient_ports(peers: &BTreeMap<IpAddr, Arc<PodInfo>>, into: &mut BTreeMap<PolicyKey, u32>) {
+    let lenient = || {
+        peers
+            .values()
+            .filter(|pod| pod.mode.is_lenient() && pod.identity != Identity::UNKNOWN)
+    };
+    let mut ports: BTreeMap<(Identity, u16), bool> = BTreeMap::new();
+    for pod in lenient() {
+        for (port, protocol) in &pod.protocols {
+            let bytes = *protocol == PortProtocol::Tcp;
+            *ports.entry((pod.identity, *port)).or_insert(true) &= bytes;
+        }
+    }
+    for pod in lenient() {
+        for ((_, port), bytes) in ports.range_mut((pod.identity, 0)..=(pod.identity, u16::MAX)) {
+            *bytes &= pod.protocols.contains_key(port);
+        }
+    }
+    for ((identity, port), _) in ports.into_iter().filter(|(_, bytes)| *bytes) {
+        let key = PolicyKey {
+            src: Identity::ANY.0,
+            dst: identity.0,
+            port: port.into(),
+            proto: IPPROTO_TCP,
+        };
+        into.insert(key, VERDICT_ALLOW);
+    }
+}
+
+/// `SERVICES` and `SLOTS` of one protocol. `mode` is that of a Service's namespace: for a lenient one the kernel can pick an endpoint
+/// where the engine should and is not there.
+pub(super) fn services(
+    roots: &BTreeMap<SocketAddr, Arc<Root>>,
+    proto: u32,
+    mode: impl Fn(&Key) -> Mode,
+    table: &mut KernelTable,
+) {
     for (address, root) in roots {
         let key = ServiceKey {
             addr: Addr::from_ip(address.ip()),
             port: address.port().into(),
             proto,
         };
+        let lenient = root.engine_picks() && mode(&root.service).is_lenient();
         let slots = match root.routes.last() {
-            Some(last) if !root.engine_picks() => slots(last),
+            Some(last) if lenient || !root.engine_picks() => slots(last),
             _ => vec![],
         };
         let block = if slots.is_empty() { 0 } else { block(&key, &slots) };
         let entry = ServiceEntry {
             block,
             slots: u32::try_from(slots.len()).unwrap_or(u32::MAX),
-            flags: if root.engine_picks() { SERVICE_L7 } else { 0 },
+            flags: match (root.engine_picks(), lenient) {
+                (true, true) => SERVICE_L7 | SERVICE_LENIENT,
+                (true, false) => SERVICE_L7,
+                (false, _) => 0,
+            },
         };
         table.services.insert(key, entry);
         for (slot, value) in (0..).zip(slots) {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use weir_abi::{Addr, PEER_ENFORCED, PeerEntry, PodEntry};
+use weir_abi::{Addr, PEER_AUDIT, PEER_ENFORCED, PEER_PERMISSIVE, PRESENT, PeerEntry, PodEntry, ProbeKey};
 
 use super::endpoints::Protocols;
 use super::members::Members;
@@ -32,17 +32,37 @@ pub(super) struct Peers {
 }
 
 /// Whether the pod runs on this node in an enrolled namespace.
-fn is_local(pod: &Pod, settings: &Settings, enrolled: &HashSet<&str>) -> bool {
-    !pod.node.is_empty() && pod.node == settings.node && enrolled.contains(pod.key.namespace.as_str())
+fn is_local(pod: &Pod, settings: &Settings, modes: &Modes<'_>) -> bool {
+    !pod.node.is_empty() && pod.node == settings.node && modes.of(&pod.key.namespace).takes_part()
 }
 
-/// Names of enrolled namespaces. A mode that is not known enforces; its converter has said so.
-pub(super) fn enrolled(index: &Index) -> HashSet<&str> {
-    let enforced = index
-        .namespaces
-        .values()
-        .filter(|namespace| namespace.mode == Mode::Enforce);
-    enforced.map(|namespace| namespace.name.as_str()).collect()
+/// The modes of namespaces. One that is not known enforces; its converter has said so.
+pub(super) struct Modes<'i>(HashMap<&'i str, Mode>);
+
+impl<'i> Modes<'i> {
+    pub(super) fn new(index: &'i Index) -> Modes<'i> {
+        let modes = index.namespaces.values();
+        Modes(
+            modes
+                .map(|namespace| (namespace.name.as_str(), namespace.mode))
+                .collect(),
+        )
+    }
+
+    /// Of this namespace; off where there is no such object.
+    pub(super) fn of(&self, namespace: &str) -> Mode {
+        self.0.get(namespace).copied().unwrap_or_default()
+    }
+}
+
+/// The flags of `PEERS` and `PODS`.
+fn flags(mode: Mode) -> u32 {
+    match mode {
+        Mode::Off => 0,
+        Mode::Permissive => PEER_ENFORCED | PEER_PERMISSIVE,
+        Mode::Audit => PEER_ENFORCED | PEER_AUDIT,
+        Mode::Enforce => PEER_ENFORCED,
+    }
 }
 
 /// An address that a pod, an endpoint or a Service can have.
@@ -55,7 +75,7 @@ impl Peers {
     pub(super) fn new(
         index: &Index,
         settings: &Settings,
-        enrolled: &HashSet<&str>,
+        modes: &Modes<'_>,
         members: &Members<'_>,
         protocols: &Protocols,
         findings: &mut Vec<Finding>,
@@ -65,7 +85,7 @@ impl Peers {
         let local: Vec<&Pod> = pods
             .iter()
             .copied()
-            .filter(|pod| is_local(pod, settings, enrolled))
+            .filter(|pod| is_local(pod, settings, modes))
             .collect();
         let mut shared: BTreeSet<&Key> = BTreeSet::new();
         let addresses = pods
@@ -107,16 +127,17 @@ impl Peers {
             } else {
                 *identity
             };
-            let here = is_local(pod, settings, enrolled);
+            let here = is_local(pod, settings, modes);
             let ips: Vec<IpAddr> = pod.ips.iter().map(IpAddr::to_canonical).filter(is_usable).collect();
             let pod_info = Arc::new(PodInfo {
                 pod: pod.key.clone(),
                 identity,
                 info: info.clone(),
                 workload: peers.workloads.of(index, pod),
-                enforced: enrolled.contains(pod.key.namespace.as_str()),
+                mode: modes.of(&pod.key.namespace),
                 cookie: cookie(pod).filter(|_| here),
                 protocols: protocols.of(&ips),
+                probe_ports: pod.probe_ports.clone(),
                 ips,
             });
             if here && identity != Identity::UNKNOWN {
@@ -132,10 +153,10 @@ impl Peers {
         peers
     }
 
-    /// Of pods that share an address the one that is enforced stands for all of them.
+    /// Of pods that share an address the one with the strictest mode stands for all of them.
     fn add(&mut self, ip: IpAddr, pod: &Arc<PodInfo>) {
         let holder = self.by_ip.entry(ip).or_insert_with(|| pod.clone());
-        if pod.enforced && !holder.enforced {
+        if pod.mode > holder.mode {
             *holder = pod.clone();
         }
     }
@@ -146,7 +167,7 @@ impl Peers {
             let entry = PeerEntry {
                 identity: pod.identity.0,
                 cookie: pod.cookie.unwrap_or_default(),
-                flags: if pod.enforced { PEER_ENFORCED } else { 0 },
+                flags: flags(pod.mode),
                 reserved: 0,
             };
             (Addr::from_ip(*ip), entry)
@@ -170,11 +191,26 @@ impl Peers {
                 outbound_port: settings.outbound_port.into(),
                 inbound_port: settings.inbound_port.into(),
                 errno: settings.errno,
-                flags: 0,
+                flags: flags(pod.mode),
             };
             (*cookie, entry)
         };
         self.by_cookie.iter().map(entry).collect()
+    }
+
+    /// `PROBES`. Not for a pod whose namespace another one claims as well.
+    pub(super) fn probe_entries(&self) -> BTreeMap<ProbeKey, u32> {
+        let pods = self
+            .by_cookie
+            .iter()
+            .filter(|(_, pod)| pod.identity != Identity::UNKNOWN);
+        let ports = pods.flat_map(|(cookie, pod)| pod.probe_ports.iter().map(|port| (*cookie, u32::from(*port))));
+        let key = |(cookie, port)| ProbeKey {
+            cookie,
+            port,
+            reserved: 0,
+        };
+        ports.map(|at| (key(at), PRESENT)).collect()
     }
 }
 

@@ -3,14 +3,15 @@
 //! Bias: says nothing where it can't know. Names that don't resolve are what people meet first when they enforce a
 //! namespace, and the last thing that they suspect.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::endpoints::Endpoints;
 use super::members::Members;
+use super::peers::Modes;
 use crate::finding::Finding;
 use crate::identity::{Identity, IdentityInfo};
 use crate::index::Index;
-use crate::model::{Key, Kind, ObjectRef, Pod, Transport};
+use crate::model::{Key, Kind, Mode, ObjectRef, Pod, Transport};
 use crate::snapshot::Ports;
 
 const DNS: u16 = 53;
@@ -32,7 +33,7 @@ impl Resolver {
         index: &Index,
         endpoints: &Endpoints<'_>,
         members: &Members<'_>,
-        enrolled: &HashSet<&str>,
+        modes: &Modes<'_>,
     ) -> Option<Resolver> {
         let is_dns = |labels: &BTreeMap<String, String>| labels.get("k8s-app").is_some_and(|app| app == "kube-dns");
         let mut name = None;
@@ -60,7 +61,7 @@ impl Resolver {
                 .map(|pod| (pod, DNS))
                 .collect();
         }
-        let is_open = |pod: &Pod| pod.host_network || !enrolled.contains(pod.key.namespace.as_str());
+        let is_open = |pod: &Pod| pod.host_network || modes.of(&pod.key.namespace) != Mode::Enforce;
         if found.iter().any(|(pod, _)| is_open(pod)) {
             return None;
         }
@@ -82,12 +83,12 @@ impl Resolver {
     }
 
     /// One warning for each enforced namespace with pods that may not ask.
-    pub(super) fn report(&self, members: &Members<'_>, enrolled: &HashSet<&str>, findings: &mut Vec<Finding>) {
+    pub(super) fn report(&self, members: &Members<'_>, modes: &Modes<'_>, findings: &mut Vec<Finding>) {
         let is_resolver = |identity: &Identity| self.pods.iter().any(|(pod, _)| pod == identity);
         let mut refused: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (identity, info) in members.by_pod.values() {
             let IdentityInfo { namespace, account, .. } = &**info;
-            if enrolled.contains(namespace.as_str()) && !self.allowed.contains(identity) && !is_resolver(identity) {
+            if modes.of(namespace).takes_part() && !self.allowed.contains(identity) && !is_resolver(identity) {
                 refused.entry(namespace).or_default().insert(account);
             }
         }

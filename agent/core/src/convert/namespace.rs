@@ -1,6 +1,6 @@
 //! Namespace: whether its pods take part.
 //!
-//! Bias: once the label is there, whatever it says, the namespace is enforced. A typo must not open it.
+//! Bias: a label that says nothing that is known enforces. A typo must not open a namespace.
 
 use super::context::Context;
 use super::node::{Fault, Node, shorten};
@@ -13,13 +13,15 @@ pub(super) fn read(context: &mut Context<'_>) -> Namespace {
     let (mode, unknown_mode) = match label(context) {
         Ok(None) => (Mode::Off, None),
         Ok(Some("enforce")) => (Mode::Enforce, None),
+        Ok(Some("audit")) => (Mode::Audit, None),
+        Ok(Some("permissive")) => (Mode::Permissive, None),
         Ok(Some(text)) => {
             let field = format!("metadata.labels[{LABEL:?}]");
             let message = format!("{} is no mode that is known", shorten(text));
             let fault = Fault {
                 field,
                 message,
-                hint: Some("the value is enforce".to_owned()),
+                hint: Some("the values are enforce, audit and permissive".to_owned()),
             };
             context.error(fault, "the namespace is enforced");
             (Mode::Enforce, Some(text.to_owned()))

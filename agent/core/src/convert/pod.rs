@@ -3,6 +3,8 @@
 //! Bias: a pod that is rejected would not be captured, so next to nothing rejects one. A part that can't be read is
 //! left out, and with it what that part would have given: no address, no port, no account, never another one.
 
+mod probes;
+
 use super::context::Context;
 use super::node::{Fault, Node, shorten};
 use super::owner;
@@ -39,6 +41,7 @@ pub(super) fn read(context: &mut Context<'_>) -> Result<Pod, Fault> {
         account: account(context, spec.as_ref()),
         ips: addresses(context, status.as_ref()),
         ports: ports(context, spec.as_ref()),
+        probe_ports: probes::ports(context, spec.as_ref()),
         host_network: context
             .part(host_network, "the pod is taken to have its own network")
             .unwrap_or(false),

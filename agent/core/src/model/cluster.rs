@@ -5,13 +5,42 @@ use std::net::IpAddr;
 
 use super::Key;
 
-/// What the label `weir.dev/mode` of a namespace asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+/// What the label `weir.dev/mode` of a namespace asks for. It holds for connections *to* its pods. In order: a later
+/// one lets less pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// Not labelled: pods are left alone.
+    #[default]
     Off,
+    /// No access control: everything passes, nothing is reported. Splits and metrics work.
+    Permissive,
+    /// Everything passes; what no rule allows is reported.
+    Audit,
     /// Default deny. Also the answer to a value that is not known.
     Enforce,
+}
+
+impl Mode {
+    /// Its pods are captured, and who connects to them is judged.
+    pub fn takes_part(self) -> bool {
+        self != Mode::Off
+    }
+
+    /// What no rule allows passes all the same.
+    pub fn is_lenient(self) -> bool {
+        matches!(self, Mode::Permissive | Mode::Audit)
+    }
+
+    /// The mode as the label has it; empty for [`Mode::Off`].
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Off => "",
+            Mode::Permissive => "permissive",
+            Mode::Audit => "audit",
+            Mode::Enforce => "enforce",
+        }
+    }
 }
 
 /// A namespace.
@@ -49,6 +78,8 @@ pub struct Pod {
     pub ips: Vec<IpAddr>,
     /// `spec.containers[].ports`.
     pub ports: Vec<ContainerPort>,
+    /// TCP ports that the kubelet connects to: of probes and lifecycle hooks, names resolved. Sorted, without repeats.
+    pub probe_ports: Vec<u16>,
     /// `spec.hostNetwork`: the pod has the node's addresses and namespace; it is never captured and has no identity by address.
     pub host_network: bool,
     /// Annotation `weir.dev/netns`: path of the pod's network namespace.

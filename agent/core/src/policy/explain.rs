@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Verdict;
 use crate::matcher::Probe;
-use crate::model::Key;
+use crate::model::{Key, Mode};
 use crate::snapshot::{Grant, HttpRoutes, PairAccess, PodInfo, Ports, Root, Snapshot, UdpGrant};
 
 /// One connection or request between two pods, judged.
@@ -25,17 +25,19 @@ pub struct Explanation {
     /// `udp` for datagrams; absent for a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub protocol: Option<&'static str>,
+    /// The mode of the destination's namespace.
+    pub mode: Mode,
     /// Whether it passes.
     pub allowed: bool,
-    /// What the kernel does with the connection; `None` where the destination is not enforced.
+    /// What the kernel does with the connection by the rules; `None` where the destination takes no part.
     pub verdict: Option<Verdict>,
     /// What allows it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<AllowedBy>,
-    /// What is missing, in one line.
+    /// What is missing, in one line; also where the mode lets pass without it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missing: Option<String>,
-    /// Where it is refused: the TrafficTargets that come closest, and why they don't hold.
+    /// Where something is missing: the TrafficTargets that come closest, and why they don't hold.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub candidates: Vec<Candidate>,
 }
@@ -46,6 +48,11 @@ pub struct Explanation {
 pub enum AllowedBy {
     /// The destination's namespace is not enrolled.
     NotEnforced,
+    /// No rule: its namespace's mode.
+    Mode {
+        /// `audit` or `permissive`.
+        mode: Mode,
+    },
     /// Any bytes, by TCPRoutes alone.
     TcpRoute {
         /// TrafficTarget.
@@ -109,7 +116,7 @@ pub struct Share {
 /// Judges what `src` sends to `dst`: the request, or with `None` a connection with any bytes.
 pub fn explain(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16, request: Option<&Probe>) -> Explanation {
     let (by, missing) = judge(snapshot, src, dst, port, request);
-    let candidates = if by.is_some() {
+    let candidates = if missing.is_none() {
         vec![]
     } else {
         candidates(snapshot, src, dst, port, request)
@@ -121,8 +128,12 @@ pub fn explain(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16, req
         destination_identity: dst.info.to_string(),
         port,
         protocol: None,
+        mode: dst.mode,
         allowed: by.is_some(),
-        verdict: dst.enforced.then(|| snapshot.verdict(src.identity, dst.identity, port)),
+        verdict: dst
+            .mode
+            .takes_part()
+            .then(|| snapshot.verdict(src.identity, dst.identity, port)),
         by,
         missing,
         candidates,
@@ -133,11 +144,12 @@ pub fn explain(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16, req
 pub fn explain_udp(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16) -> Explanation {
     let judged = snapshot.authorize_udp(src.identity, dst.identity, port);
     let (by, missing) = match judged {
-        _ if !dst.enforced => (Some(AllowedBy::NotEnforced), None),
+        _ if !dst.mode.takes_part() => (Some(AllowedBy::NotEnforced), None),
         Ok(grant) => {
             let target = grant.target.to_string();
             (Some(AllowedBy::UdpRoute { target }), None)
         }
+        Err(missing) if dst.mode.is_lenient() => (Some(AllowedBy::Mode { mode: dst.mode }), Some(missing.to_string())),
         Err(missing) => (None, Some(missing.to_string())),
     };
     Explanation {
@@ -147,11 +159,13 @@ pub fn explain_udp(snapshot: &Snapshot, src: &PodInfo, dst: &PodInfo, port: u16)
         destination_identity: dst.info.to_string(),
         port,
         protocol: Some("udp"),
+        mode: dst.mode,
         allowed: by.is_some(),
         verdict: dst
-            .enforced
+            .mode
+            .takes_part()
             .then(|| snapshot.udp_verdict(src.identity, dst.identity, port)),
-        candidates: if by.is_some() {
+        candidates: if missing.is_none() {
             vec![]
         } else {
             udp_candidates(snapshot, src, dst, port)
@@ -193,7 +207,7 @@ fn judge(
     port: u16,
     request: Option<&Probe>,
 ) -> (Option<AllowedBy>, Option<String>) {
-    if !dst.enforced {
+    if !dst.mode.takes_part() {
         return (Some(AllowedBy::NotEnforced), None);
     }
     let judged = match request {
@@ -218,6 +232,7 @@ fn judge(
     };
     match judged {
         Ok(by) => (Some(by), None),
+        Err(missing) if dst.mode.is_lenient() => (Some(AllowedBy::Mode { mode: dst.mode }), Some(missing.to_string())),
         Err(missing) => (None, Some(missing.to_string())),
     }
 }

@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use weir_abi::{ANY_PORT, Addr, IDENTITY_UNKNOWN, PEER_ENFORCED, PolicyKey, VERDICT_ALLOW, VERDICT_L7};
+use weir_abi::{
+    ANY_PORT, Addr, IDENTITY_ANY, IDENTITY_UNKNOWN, IPPROTO_TCP, PEER_ENFORCED, PolicyKey, ProbeKey, VERDICT_ALLOW,
+    VERDICT_L7, is_lenient,
+};
 use weir_core::plan::KernelTable;
 use weir_core::policy::Verdict;
 
@@ -46,6 +49,7 @@ pub fn connect(table: &KernelTable, tuple: &Tuple) -> Verdict {
         return Verdict::Allow;
     };
     match table.peers.get(&Addr::from_ip(tuple.to)) {
+        Some(peer) if is_lenient(peer.flags) => Verdict::Allow,
         Some(peer) if peer.flags & PEER_ENFORCED != 0 => {
             policy(table, pod.identity, peer.identity, tuple.port, tuple.proto)
         }
@@ -58,11 +62,39 @@ pub fn arrive(table: &KernelTable, tuple: &Tuple) -> Verdict {
     let Some(pod) = table.pods.get(&tuple.server) else {
         return Verdict::Allow;
     };
+    if is_lenient(pod.flags) || is_probe(table, tuple) {
+        return Verdict::Allow;
+    }
     let src = table
         .peers
         .get(&Addr::from_ip(tuple.from))
         .map_or(IDENTITY_UNKNOWN, |peer| peer.identity);
     policy(table, src, pod.identity, tuple.port, tuple.proto)
+}
+
+/// The kubelet at a port that it probes.
+pub fn is_probe(table: &KernelTable, tuple: &Tuple) -> bool {
+    let key = ProbeKey {
+        cookie: tuple.server,
+        port: tuple.port.into(),
+        reserved: 0,
+    };
+    let from = Addr::from_ip(tuple.from);
+    tuple.proto == IPPROTO_TCP
+        && table.probes.contains_key(&key)
+        && table.node.contains_key(&from)
+        && !table.peers.contains_key(&from)
+}
+
+/// Whether a connection to a lenient server goes straight there: it is granted, or the port is declared as bytes.
+pub fn goes_unseen(table: &KernelTable, tuple: &Tuple) -> bool {
+    let identity = |ip: IpAddr| table.peers.get(&Addr::from_ip(ip)).map_or(0, |peer| peer.identity);
+    let (client, server) = (identity(tuple.from), identity(tuple.to));
+    match policy(table, client, server, tuple.port, tuple.proto) {
+        Verdict::Allow => true,
+        Verdict::L7 => false,
+        Verdict::Deny => policy(table, IDENTITY_ANY, server, tuple.port, tuple.proto) == Verdict::Allow,
+    }
 }
 
 /// Both ends.

@@ -53,7 +53,7 @@ fn access(plan: &Plan) -> Vec<Access> {
     for (from, src) in &peers {
         for (to, dst) in peers
             .iter()
-            .filter(|(_, dst)| dst.enforced && (src.cookie.is_some() || dst.cookie.is_some()))
+            .filter(|(_, dst)| dst.mode.takes_part() && (src.cookie.is_some() || dst.cookie.is_some()))
         {
             for port in PORTS {
                 let verdict = snapshot.verdict(src.identity, dst.identity, port);

@@ -29,7 +29,16 @@ fn labels() -> impl Strategy<Value = BTreeMap<String, String>> {
 }
 
 fn namespace() -> impl Strategy<Value = Object> {
-    pick(&[("bank", Mode::Enforce), ("shop", Mode::Enforce), ("out", Mode::Off)]).prop_map(|(name, mode)| {
+    pick(&[
+        ("bank", Mode::Enforce),
+        ("bank", Mode::Audit),
+        ("bank", Mode::Permissive),
+        ("shop", Mode::Enforce),
+        ("shop", Mode::Enforce),
+        ("shop", Mode::Audit),
+        ("out", Mode::Off),
+    ])
+    .prop_map(|(name, mode)| {
         Object::Namespace(Namespace {
             name: name.into(),
             mode,
@@ -90,6 +99,7 @@ fn pod() -> impl Strategy<Value = Object> {
                             transport: Transport::Udp,
                         },
                     ],
+                    probe_ports: if ready { vec![web] } else { vec![] },
                     host_network,
                     netns: None,
                     ready,

@@ -34,6 +34,7 @@ fn cluster() -> Index {
             account,
             ips: vec![[10, 1, (number / 250) as u8, (number % 250) as u8].into()],
             ports: vec![],
+            probe_ports: vec![],
             host_network: false,
             netns: None,
             ready: true,

@@ -19,6 +19,9 @@ use weir_core::snapshot::PodInfo;
 
 use crate::kernel::{self, Tuple};
 
+/// The node's own address, from which the kubelet probes.
+pub const NODE_ADDRESS: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 1, 0, 1));
+
 /// A plan, and what its objects' converters said.
 pub struct World {
     pub plan: Plan,
@@ -31,6 +34,7 @@ pub fn settings(node: &str) -> Settings {
         outbound_port: 15001,
         inbound_port: 15006,
         errno: 111,
+        node_addresses: [NODE_ADDRESS].into(),
     }
 }
 
@@ -120,18 +124,36 @@ impl World {
             port,
             proto,
         };
-        if !server.enforced {
+        if !server.mode.takes_part() {
             return "unjudged".to_owned();
         }
         let verdict = kernel::verdict(&self.plan.kernel, &tuple);
-        let identity = client.map_or(Identity::UNKNOWN, |pod| pod.identity);
         let snapshot = &self.plan.snapshot;
-        let of_snapshot = match proto {
+        if kernel::is_probe(&self.plan.kernel, &tuple) {
+            assert!(snapshot.is_probe(tuple.from, server, port), "{question}");
+            return "probe".to_owned();
+        }
+        assert!(!snapshot.is_probe(tuple.from, server, port), "{question}");
+        let identity = client.map_or(Identity::UNKNOWN, |pod| pod.identity);
+        let by_rules = match proto {
             IPPROTO_UDP => snapshot.udp_verdict(identity, server.identity, port),
             _ => snapshot.verdict(identity, server.identity, port),
         };
+        let of_snapshot = match proto {
+            IPPROTO_UDP => snapshot.udp_verdict_at(identity, server, port),
+            _ => snapshot.verdict_at(identity, server, port),
+        };
         assert_eq!(verdict, of_snapshot, "{question}");
-        format!("{verdict:?}").to_lowercase()
+        let by_rules = format!("{by_rules:?}").to_lowercase();
+        match server.mode.is_lenient() {
+            false => by_rules,
+            true if proto == IPPROTO_UDP => format!("{}: {by_rules}", server.mode.as_str()),
+            true => {
+                let unseen = kernel::goes_unseen(&self.plan.kernel, &tuple);
+                let way = if unseen { "straight" } else { "engine" };
+                format!("{}, {way}: {by_rules}", server.mode.as_str())
+            }
+        }
     }
 
     /// What allows `SOURCE -> POD:PORT METHOD PATH [-H NAME: VALUE]…`, or what is missing.
@@ -219,7 +241,10 @@ impl World {
 
     /// `POLICY`, with names for the numbers.
     pub fn policy(&self) -> Vec<String> {
-        let name = |number: u64| self.plan.snapshot.identities[&Identity(number)].to_string();
+        let name = |number: u64| match Identity(number) {
+            Identity::ANY => "anybody".to_owned(),
+            identity => self.plan.snapshot.identities[&identity].to_string(),
+        };
         let entries = self.plan.kernel.policy.iter().map(|(key, verdict)| {
             let port = if key.port == ANY_PORT {
                 "any".to_owned()

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::Serialize;
+use weir_core::model::Mode;
 use weir_core::policy::{AllowedBy, Explanation, Routing, Verdict};
 
 /// What `weir explain` found out.
@@ -98,6 +99,13 @@ fn show_answer(answer: &Explanation, by_engine: bool, f: &mut fmt::Formatter<'_>
         Some(AllowedBy::HttpRoute { target, group, name }) => {
             writeln!(f, "  by TrafficTarget {target}: HTTPRouteGroup {group}, match {name}")?;
         }
+        Some(AllowedBy::Mode { mode: Mode::Audit }) => {
+            writeln!(
+                f,
+                "  by the mode of its namespace, audit: would be refused, and is reported"
+            )?;
+        }
+        Some(AllowedBy::Mode { mode }) => writeln!(f, "  by the mode of its namespace, {}", mode.as_str())?,
         None => {}
     }
     if let Some(missing) = &answer.missing {
@@ -107,6 +115,12 @@ fn show_answer(answer: &Explanation, by_engine: bool, f: &mut fmt::Formatter<'_>
         Some(_) if by_engine => writeln!(f, "  the engine picks the backend and judges there")?,
         Some(Verdict::Allow) => writeln!(f, "  decided in the kernel, the engine never sees it")?,
         Some(Verdict::L7) => writeln!(f, "  the engine judges each request")?,
+        Some(Verdict::Deny) if answer.mode.is_lenient() && answer.protocol.is_none() => {
+            writeln!(
+                f,
+                "  by way of the engine, or straight where a Service declares the port as bytes"
+            )?;
+        }
         Some(Verdict::Deny) if answer.protocol.is_some() => {
             writeln!(f, "  decided in the kernel when the client sends")?
         }

@@ -59,6 +59,7 @@ impl World {
             outbound_port: 0,
             inbound_port: 0,
             errno: 0,
+            node_addresses: Default::default(),
         };
         let plan = compile(&index, &settings, 1);
         let problems = batch.problems.iter().map(ToString::to_string);
@@ -98,7 +99,7 @@ impl World {
             .iter()
             .flat_map(|src| targets.iter().map(move |target| (src, target)))
         {
-            if dst.enforced && src.cookie.is_none() && dst.cookie.is_none() {
+            if dst.mode.takes_part() && src.cookie.is_none() && dst.cookie.is_none() {
                 bail!(
                     "neither {} nor {} is an enrolled pod of that node: its agent has no say",
                     src.pod,
@@ -256,6 +257,7 @@ fn stand_in(index: &Index, place: &Place) -> Option<Pod> {
         account: place.key.name.clone(),
         ips: vec![],
         ports: vec![],
+        probe_ports: vec![],
         host_network: false,
         netns: None,
         ready: true,

@@ -148,6 +148,7 @@ fn settings() -> Settings {
         outbound_port: 15001,
         inbound_port: 15006,
         errno: 0,
+        node_addresses: Default::default(),
     }
 }
 

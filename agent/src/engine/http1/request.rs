@@ -10,8 +10,9 @@ use weir_core::policy::Missing;
 use super::super::conn::{Conn, Late};
 use super::super::core::Core;
 use super::super::flow;
-use super::super::judge::{self, No, Server};
+use super::super::judge::{No, Server};
 use super::super::outcome::{Meter, Ongoing, Protocol};
+use super::super::permit;
 use super::super::refuse::Reason;
 use super::Session;
 
@@ -165,11 +166,10 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
     };
     core.counters.requests.one();
     let told = Ongoing::alone(core, conn, Protocol::Http1, input.len());
-    let picked = judge::request(&core.snapshot(), &core.rotations, conn, &head);
+    let picked = permit::request(core, conn, &told, &head);
     request.clear();
     match &picked {
-        Ok(server) => {
-            told.goes_to(server);
+        Ok(_) => {
             let destination = head.authority.is_none().then(|| conn.destination.to_string());
             let authority = destination.as_deref().unwrap_or_default().as_bytes();
             http1::write_request(
