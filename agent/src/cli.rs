@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod check;
 pub mod explain;
+mod limits;
 pub mod lint;
 pub mod uninstall;
 

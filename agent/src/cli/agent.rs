@@ -8,6 +8,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use super::LogFormat;
+use super::limits::{self, Setting};
 use crate::bpf::{Sizes, mount};
 use crate::{app, engine, wiring};
 
@@ -71,6 +72,9 @@ pub struct AgentArgs {
     /// Most endpoints of all Services
     #[arg(long, value_name = "N", default_value_t = Sizes::default().slots)]
     max_endpoints: u32,
+    /// A bound of the engine, such as head-bytes=64KiB; `--help` has the list
+    #[arg(long = "limit", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = Setting::parse, long_help = limits::help())]
+    limits: Vec<Setting>,
     /// How log lines look
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -124,6 +128,7 @@ fn config(args: AgentArgs) -> anyhow::Result<app::Config> {
     if let Some(threads) = args.threads {
         engine.cores = threads.max(1);
     }
+    limits::apply(&mut engine, &args.limits)?;
     Ok(app::Config {
         manifests: args.manifests,
         node: match args.node {

@@ -158,3 +158,85 @@ pub(super) async fn give_way() {
     })
     .await;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::account::{Books, Client};
+    use super::super::settings::Limits;
+    use super::*;
+
+    /// Polled as a connection is: nothing happens but in its turn.
+    async fn always_busy(account: Rc<Account>, turns: Rc<Cell<usize>>) {
+        let ticket = Rc::<Ticket>::default();
+        poll_fn(|cx| {
+            if account.may_go(&ticket, cx) {
+                turns.set(turns.get() + 1);
+                cx.waker().wake_by_ref();
+            }
+            Poll::<()>::Pending
+        })
+        .await;
+    }
+
+    #[test]
+    fn a_thousand_busy_connections_get_no_more_turns_than_their_quantum_for_each_of_anothers() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let books = Books::new(&Limits::default(), 1, std::sync::Arc::default());
+            let round = tokio::task::spawn_local(books.turns().clone().run());
+            let of_flood = Rc::<Cell<usize>>::default();
+            let flood = books.of(Client::Pod(1));
+            for _ in 0..1000 {
+                tokio::task::spawn_local(always_busy(flood.clone(), of_flood.clone()));
+            }
+            let (victim, ticket) = (books.of(Client::Pod(2)), Rc::<Ticket>::default());
+            // All of them are in the queue, once.
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            let before = of_flood.get();
+            let thousand = async move {
+                for _ in 0..1000 {
+                    victim.turn(&ticket).await;
+                    give_way().await;
+                }
+            };
+            tokio::task::spawn_local(thousand).await.unwrap();
+            let meanwhile = of_flood.get() - before;
+            assert!(
+                meanwhile >= 1000,
+                "only {meanwhile}: the flood is to be slowed, not stopped"
+            );
+            assert!(
+                meanwhile <= 1100 * QUANTUM,
+                "{meanwhile} turns of the flood in 1000 of the victim"
+            );
+            round.abort();
+            books.turns().close();
+        });
+    }
+
+    #[test]
+    fn every_connection_of_a_flood_gets_its_turn() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        tokio::task::LocalSet::new().block_on(&runtime, async {
+            let books = Books::new(&Limits::default(), 1, std::sync::Arc::default());
+            let round = tokio::task::spawn_local(books.turns().clone().run());
+            let account = books.of(Client::Pod(1));
+            let each: Vec<_> = (0..100).map(|_| Rc::<Cell<usize>>::default()).collect();
+            for turns in &each {
+                tokio::task::spawn_local(always_busy(account.clone(), turns.clone()));
+            }
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            let (least, most) = (each.iter().map(|t| t.get()).min(), each.iter().map(|t| t.get()).max());
+            assert!(
+                least > Some(10) && most.unwrap() - least.unwrap() <= 1,
+                "{least:?} to {most:?}"
+            );
+            round.abort();
+            books.turns().close();
+        });
+    }
+}

@@ -14,6 +14,7 @@ mod observe;
 mod peer;
 mod policy;
 mod rejudge;
+mod shares;
 mod split;
 mod strict;
 mod tcp;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 use weir_agent::engine::{
-    Config, Engine, Kernel, ListenerKey, Namespace, PodSpec, Refusal, Reported, Stats, Times, reports,
+    Config, Engine, Kernel, Limits, ListenerKey, Namespace, PodSpec, Refusal, Reported, Stats, Times, reports,
 };
 use weir_core::compile::compile;
 use weir_core::convert::{Converted, convert_all};
@@ -44,6 +44,8 @@ pub struct Table {
     pub listeners: Mutex<Vec<ListenerKey>>,
     pub refuse_listeners_of: Mutex<Option<u64>>,
     pub panic_for: Mutex<Option<u64>>,
+    /// How long the next look at what was noted takes; the core can't do anything else meanwhile.
+    pub stall: Mutex<Duration>,
 }
 
 impl Kernel for Table {
@@ -51,6 +53,7 @@ impl Kernel for Table {
         assert!(!v6);
         let panics = *self.panic_for.lock().unwrap() == Some(cookie);
         assert!(!panics, "the test wants it so");
+        std::thread::sleep(std::mem::take(&mut *self.stall.lock().unwrap()));
         self.origins.lock().unwrap().remove(&(cookie, client_port))
     }
 
@@ -102,6 +105,32 @@ impl Mesh {
             drain: Duration::from_millis(300),
             ..Times::default()
         };
+        Mesh::with(
+            Config {
+                cores: 1,
+                times,
+                ..Config::default()
+            },
+            manifests,
+        )
+    }
+
+    /// With one core and these limits.
+    #[allow(dead_code, reason = "the suite about descriptors has this file too")]
+    pub fn limited(limits: Limits, manifests: &str) -> Mesh {
+        Mesh::with(
+            Config {
+                cores: 1,
+                limits,
+                ..Config::default()
+            },
+            manifests,
+        )
+    }
+
+    /// With one core and these times.
+    #[allow(dead_code, reason = "the suite about descriptors has this file too")]
+    pub fn timed(times: Times, manifests: &str) -> Mesh {
         Mesh::with(
             Config {
                 cores: 1,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use weir_agent::engine::{Config, Times};
+use weir_agent::engine::Times;
 
 use crate::mesh::{HTTP, Mesh, eventually};
 use crate::peer::{Ended, Server};
@@ -142,14 +142,7 @@ fn a_server_that_never_answers_is_a_504() {
         response: Duration::from_millis(200),
         ..Times::default()
     };
-    let mesh = Mesh::with(
-        Config {
-            cores: 1,
-            times,
-            ..Config::default()
-        },
-        HTTP,
-    );
+    let mesh = Mesh::timed(times, HTTP);
     let (tell, told) = std::sync::mpsc::channel();
     Server::start(mesh.address(2, 8080), move |_, mut client| {
         client.request();
@@ -167,14 +160,7 @@ fn idle_upstream_connections_are_closed_in_time() {
         idle_upstream: Duration::from_millis(200),
         ..Times::default()
     };
-    let mesh = Mesh::with(
-        Config {
-            cores: 1,
-            times,
-            ..Config::default()
-        },
-        HTTP,
-    );
+    let mesh = Mesh::timed(times, HTTP);
     let (tell, told) = std::sync::mpsc::channel();
     Server::start(mesh.address(2, 8080), move |_, mut client| {
         client.request();
