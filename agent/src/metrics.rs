@@ -150,7 +150,7 @@ impl fmt::Debug for Source {
 }
 
 /// Engine rows that are gauges; the others only grow.
-const ENGINE_GAUGES: &[&str] = &["open"];
+const ENGINE_GAUGES: &[&str] = &["open", "requests_in_flight", "buffered_bytes", "upstream_idle"];
 
 impl Collector for Source {
     fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), fmt::Error> {

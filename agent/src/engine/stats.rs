@@ -74,7 +74,7 @@ counters! {
     accepted,
     /// Connections open now (a gauge).
     open,
-    /// Times that accept failed (out of descriptors, mostly) and paused.
+    /// Times that accept failed, for want of memory mostly.
     accept_errors,
     /// Connections reset because of the limits on open connections.
     over_limit,
