@@ -68,6 +68,8 @@ static LIMITS: &[Limit] = &limits! {
     "idle-upstreams-per-pod" Number 0..10_000_000 limits.idle_upstreams_per_pod => "the same of one client";
     "idle-upstreams-per-pair" Number 0..100_000 limits.idle_upstreams_per_pair => "the same between a client and a server's port, per core";
     "reports" Number 2..1_000_000 limits.reports => "refusals that wait for the log; more are only counted";
+    "workload-pairs" Number 1..1_000_000 limits.workload_pairs
+        => "pairs of workloads with numbers of their own in the metrics; others together";
     "pod-share" Percent 1..100 limits.pod_share => "how much of each of these one client may have while nobody else wants it";
     "head-bytes" Bytes KIB..MIB limits.http.head_bytes => "head of a request or response; 431, or 502";
     "headers" Number 1..128 limits.http.headers => "header fields of a head, trailer fields of a body; 431, or 502";
@@ -80,6 +82,7 @@ static LIMITS: &[Limit] = &limits! {
     "response-time" Millis TICK..(24 * HOUR) times.response => "for an answer to begin, and for either side of a body to move; 504, 408 or reset";
     "connect-time" Millis TICK..HOUR times.connect => "for a connection to a server; 504, or reset";
     "idle-upstream-time" Millis TICK..(24 * HOUR) times.idle_upstream => "of an idle connection to a server; closed";
+    "forget-time" Millis SECOND..(24 * HOUR) times.forget => "until the numbers of workloads that are gone are forgotten";
     "drain-time" Millis TICK..HOUR times.drain => "for what a client still sends behind its last answer; closed";
 };
 
