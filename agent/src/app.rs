@@ -15,6 +15,7 @@
 //! Bias: one task owns index, attachments and publisher, so that no two plans are ever put in force at once.
 
 mod attach;
+mod drain;
 mod news;
 mod node;
 mod show;
@@ -43,6 +44,7 @@ use crate::metrics::{EngineReport, Metrics};
 use crate::publish::Publisher;
 use crate::refusals::{self, RefusalLog};
 use attach::Attachments;
+use drain::{Drain, Signals};
 use news::News;
 
 /// Everything that the command line can say.
@@ -66,27 +68,29 @@ pub struct Config {
     pub engine: engine::Config,
     /// Remove everything from the kernel when the agent stops.
     pub uninstall: bool,
+    /// For what is under way when the agent stops.
+    pub drain: Duration,
 }
 
 /// Between two looks at what can't be attached and what the refusal log holds back.
 const TICK: Duration = Duration::from_secs(1);
-/// For what is under way when the agent stops.
-const DRAIN: Duration = Duration::from_secs(2);
 
-/// Runs the agent until SIGTERM or SIGINT.
+/// Runs the agent until SIGTERM or SIGINT, and then until what is under way has ended or had its time.
 ///
 /// # Errors
 /// Something without which nothing could be enforced failed; the message says what and the likely cause.
 pub async fn run(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut signals = Signals {
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+    };
     let listener = TcpListener::bind(config.admin).await.with_context(|| {
         format!(
             "can't listen on the admin address {}, maybe another agent runs",
             config.admin
         )
     })?;
-    let manifests = Manifests::open(&config.manifests)
+    let mut manifests = Manifests::open(&config.manifests)
         .with_context(|| format!("can't read the folder of manifests {}", config.manifests.display()))?;
 
     // Before anything is pinned: the programs are attached with the first plan only.
@@ -110,7 +114,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let publisher = Publisher::new(programs, tables, origins.clone(), config.cgroup.clone(), config.sizes);
 
     let limits = &config.engine.limits;
-    let (refusals, refused) = engine::reports(limits.reports, limits.pod_share);
+    let (refusals, mut refused) = engine::reports(limits.reports, limits.pod_share);
     let engine = Arc::new(Engine::start(config.engine.clone(), origins, refusals).context("can't start the engine")?);
     let scraped = engine.clone();
     let metrics = Arc::new(Metrics::new(
@@ -154,29 +158,27 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
         );
     }
     let outcome = tokio::select! {
-        outcome = app.work(manifests, events, refused) => outcome,
-        _ = terminate.recv() => { info!("SIGTERM: stopping"); Ok(()) }
-        _ = interrupt.recv() => { info!("SIGINT: stopping"); Ok(()) }
+        outcome = app.work(&mut manifests, events, &mut refused) => outcome,
+        signal = signals.next() => { info!("{signal}: stopping"); Ok(()) }
     };
-    // Waited for, because the task holds the engine through the metrics.
+    // Waited for, because the task holds the engine through the metrics, and the admin address is the next agent's.
     serving.abort();
     let _ = serving.await;
-    app.log.flush(Instant::now() + Duration::from_secs(3600));
-    drop(app);
-    stop(&config, engine).await;
+    let drain = app.on_the_way_out(manifests, refused);
+    if config.uninstall {
+        uninstall(&config);
+    }
+    drain.run(&engine, config.drain, &mut signals).await;
+    // Nobody else holds it by now. Resets what is left.
+    drop(engine);
     outcome
 }
 
-/// Ends what is open and, where asked to, removes everything from the kernel.
-async fn stop(config: &Config, engine: Arc<Engine>) {
-    if config.uninstall {
-        match bpf::uninstall(&config.bpffs) {
-            Ok(_) => info!(bpffs = %config.bpffs.display(), "removed programs, links and maps"),
-            Err(error) => error!(%error, "can't remove everything from the kernel, try `weir uninstall`"),
-        }
+fn uninstall(config: &Config) {
+    match bpf::uninstall(&config.bpffs) {
+        Ok(_) => info!(bpffs = %config.bpffs.display(), "removed programs, links and maps"),
+        Err(error) => error!(%error, "can't remove everything from the kernel, try `weir uninstall`"),
     }
-    let Some(engine) = Arc::into_inner(engine) else { return };
-    let _ = tokio::task::spawn_blocking(move || engine.shutdown(DRAIN)).await;
 }
 
 struct App {
@@ -199,11 +201,24 @@ struct App {
 }
 
 impl App {
+    /// Lets go of the kernel, of the folder in bpffs and of the engine's numbers.
+    fn on_the_way_out(self, manifests: Manifests, refused: engine::Reported) -> Drain {
+        Drain {
+            settings: self.settings,
+            index: self.index,
+            attachments: self.attachments,
+            generation: self.generation,
+            manifests,
+            refused,
+            log: self.log,
+        }
+    }
+
     async fn work(
         &mut self,
-        mut manifests: Manifests,
+        manifests: &mut Manifests,
         mut events: AsyncFd<Events>,
-        mut refused: engine::Reported,
+        refused: &mut engine::Reported,
     ) -> anyhow::Result<()> {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -177,12 +177,18 @@ impl Engine {
         self.shared.registry.overflowed()
     }
 
-    /// Stops: no more connections are taken, idle ones are closed in order, and what is under way may end within
-    /// `time`. The rest is reset. Blocks until the threads are gone.
-    pub fn shutdown(mut self, time: Duration) {
+    /// Takes no more connections, and no more requests than it has begun to read: listeners are closed, and idle
+    /// connections in order. What is under way may end within `time`; the rest is reset. Does not wait for that, and
+    /// goes on judging ([`Engine::swap`]). The first time counts, unless a later one is shorter.
+    pub fn stop(&self, time: Duration) {
         for core in &self.cores {
             core.tell(Command::Stop(time));
         }
+    }
+
+    /// [`Engine::stop`], and blocks until the threads are gone.
+    pub fn shutdown(mut self, time: Duration) {
+        self.stop(time);
         for core in &mut self.cores {
             core.join();
         }

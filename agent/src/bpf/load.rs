@@ -44,7 +44,7 @@ const MAPS: &[&str] = &[
 /// Where maps are set aside. bpffs refuses names with a dot (EPERM).
 const OLD_MAPS: &str = "maps-old";
 
-/// How long an agent may hold the folder that another one waits for: more than it takes to drain.
+/// How long an agent may hold the folder that another one waits for: more than it takes to let go of it.
 const HANDOVER: Duration = Duration::from_secs(4);
 
 /// How large the tables are, in entries. A full table refuses what does not fit.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
@@ -57,6 +58,9 @@ pub struct AgentArgs {
     /// When the agent stops, remove everything from the kernel: pods are then left alone
     #[arg(long)]
     uninstall: bool,
+    /// How long requests and connections under way may go on when the agent stops, in seconds. Then they are reset.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    drain_seconds: u64,
     /// Most enrolled pods of this node
     #[arg(long, value_name = "N", default_value_t = Sizes::default().pods)]
     max_pods: u32,
@@ -148,6 +152,7 @@ fn config(args: AgentArgs) -> anyhow::Result<app::Config> {
         },
         engine,
         uninstall: args.uninstall,
+        drain: Duration::from_secs(args.drain_seconds),
     })
 }
 

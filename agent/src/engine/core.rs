@@ -6,8 +6,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
@@ -15,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use weir_core::snapshot::Snapshot;
 
 use super::account::{Account, Books};
-use super::conn::{Conn, End, Standing};
+use super::conn::{Conn, End};
 use super::http1::Shelf;
 use super::judge::{self, Again};
 use super::kernel::Kernel;
@@ -121,7 +123,8 @@ impl Core {
                     Some(Command::Judge) => self.judge(),
                     Some(Command::Stop(time)) => {
                         self.stop();
-                        patience = Some(Instant::now() + time);
+                        let until = Instant::now() + time;
+                        patience = Some(patience.map_or(until, |before| until.min(before)));
                     }
                     None => break,
                 },
@@ -162,9 +165,20 @@ impl Core {
         self.clock.clone()
     }
 
-    /// True once no more requests are taken.
+    /// True once no more requests are taken. Every connection is woken when that begins.
     pub fn is_stopping(&self) -> bool {
         self.stopping.get()
+    }
+
+    /// Waits for `work`, but not while the core is stopping; `None` then. What `work` has done by then stays done.
+    pub async fn unless_stopping<F: Future>(&self, work: F) -> Option<F::Output> {
+        let mut work = pin!(work);
+        std::future::poll_fn(|cx| match work.as_mut().poll(cx) {
+            Poll::Ready(output) => Poll::Ready(Some(output)),
+            Poll::Pending if self.is_stopping() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        })
+        .await
     }
 
     /// Where sockets of an enrolled pod of this node are made.
@@ -271,12 +285,10 @@ impl Core {
 
     fn stop(&self) {
         self.stopping.set(true);
-        let listeners = std::mem::take(&mut *self.pods.borrow_mut());
-        drop(listeners);
+        // The pods stay: what is under way may still have to connect inside their namespaces.
+        self.pods.borrow_mut().values_mut().for_each(PodListeners::rest);
         for conn in self.conns.borrow().values() {
-            if matches!(conn.standing(), Standing::HttpIdle) {
-                conn.end(End::Close);
-            }
+            conn.wake();
         }
     }
 

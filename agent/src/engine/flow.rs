@@ -143,7 +143,16 @@ async fn first_bytes(
             conn.allow(time);
         }
         first.reserve(FIRST);
-        match conn.in_time(stream.read_buf(first)).await {
+        // Who has said nothing is not waited for by an agent on its way out.
+        let silent = first.is_empty();
+        let read = stream.read_buf(first);
+        let read = async {
+            match silent {
+                true => core.unless_stopping(read).await.unwrap_or(Ok(0)),
+                false => read.await,
+            }
+        };
+        match conn.in_time(read).await {
             Ok(Ok(0)) => return Ok(Heard::Closed),
             Ok(Ok(read)) => Meter::from_client(core, conn).add(read),
             Ok(Err(error)) => return Err(error),

@@ -41,6 +41,14 @@ impl PodListeners {
         }
     }
 
+    /// Closes the sockets soon. The pod is still known.
+    pub fn rest(&mut self) {
+        self.sockets.clear();
+        for task in self.tasks.drain(..) {
+            task.abort();
+        }
+    }
+
     /// Counts the connections that the kernel has dropped since this was last asked, because a queue was full: of SYNs
     /// that wait for the client's acknowledgement, or of connections that wait to be accepted.
     pub fn count_overflows(&self, counters: &Counters) {

@@ -5,6 +5,7 @@ mod bodies;
 mod connection;
 mod corpus;
 mod detect;
+mod drain;
 mod exposition;
 mod http;
 mod identity;

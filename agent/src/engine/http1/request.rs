@@ -120,8 +120,6 @@ impl Session<'_> {
                     }
                     Err(error) => return Heard::Bad(error),
                 }
-            } else if self.core.is_stopping() {
-                return Heard::Nothing;
             }
             if !timed && !self.input.is_empty() {
                 timed = true;
@@ -129,10 +127,11 @@ impl Session<'_> {
             }
             if self.input.is_empty() {
                 // Without a buffer until something comes.
-                match self.conn.in_time(client.readable()).await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return Heard::Broken,
-                    Err(Late) => return Heard::Nothing,
+                let readable = self.core.unless_stopping(client.readable());
+                match self.conn.in_time(readable).await {
+                    Ok(Some(Ok(()))) => {}
+                    Ok(Some(Err(_))) => return Heard::Broken,
+                    Ok(None) | Err(Late) => return Heard::Nothing,
                 }
                 self.unshelve();
             } else if self.conn.account.room() < HEAD {
