@@ -1,7 +1,7 @@
 //! Processes inside pods.
 
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -18,9 +18,11 @@ pub fn command(program: &Path, namespace: &str, group: &Path) -> Result<Command>
     let mut procs = cgroup::procs(group)?;
     let mut command = Command::new(program);
     command.process_group(0);
-    // SAFETY: the closure makes two system calls on descriptors that were opened before the fork; it allocates nothing.
+    // SAFETY: the closure makes two system calls on descriptors that were opened before the fork, and one that sets the
+    // signal mask; it allocates nothing.
     unsafe {
         command.pre_exec(move || {
+            unblock_signals()?;
             procs.write_all(b"0")?;
             netns::enter(&namespace)
         });
@@ -28,12 +30,28 @@ pub fn command(program: &Path, namespace: &str, group: &Path) -> Result<Command>
     Ok(command)
 }
 
+/// A child inherits the signals that its parent blocks, and an agent that blocks SIGTERM does not end.
+fn unblock_signals() -> io::Result<()> {
+    // SAFETY: an all-zero sigset_t is a valid value, and sigemptyset makes it the empty set; it lives through both calls,
+    // which are async-signal-safe.
+    let result = unsafe {
+        let mut none = std::mem::zeroed();
+        libc::sigemptyset(&mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &none, std::ptr::null_mut())
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 /// Gives the child a session of its own: it outlives the terminal's Ctrl-C.
 pub fn own_session(command: &mut Command) {
     // SAFETY: `setsid` is async-signal-safe and takes nothing.
     unsafe {
         command.pre_exec(|| match libc::setsid() {
-            -1 => Err(std::io::Error::last_os_error()),
+            -1 => Err(io::Error::last_os_error()),
             _ => Ok(()),
         });
     }

@@ -23,6 +23,7 @@ pub mod server;
 pub mod session;
 pub mod shop;
 pub mod smi;
+pub mod stop;
 pub mod tier;
 pub mod wait;
 pub mod world;

@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use weir_tests::protocol::{Answer, Command, Dial, Request};
 use weir_tests::server::{HTTP, RESET, SINK, SOURCE, WHOAMI};
-use weir_tests::{Mesh, netns, pattern, world};
+use weir_tests::{Mesh, World, exec, netns, pattern, world};
 
 #[test]
 fn pods_reach_each_other_over_both_families_and_see_real_addresses() -> Result<()> {
@@ -193,5 +193,28 @@ fn the_janitor_removes_the_worlds_of_a_process_that_was_killed() -> Result<()> {
     weir_tests::eventually("the janitor has cleaned up", || {
         Ok(netns::list(&prefix)?.is_empty() && world::cgroup::list(&prefix)?.is_empty())
     })?;
+    Ok(())
+}
+
+#[test]
+fn a_process_of_a_pod_blocks_no_signals_whatever_its_parent_blocks() -> Result<()> {
+    let world = World::new()?;
+    let pod = world.pod("pod")?;
+    let output = std::thread::spawn(move || {
+        // SAFETY: an all-zero sigset_t is a valid value; it lives through the calls. The mask is this thread's only.
+        unsafe {
+            let mut set = std::mem::zeroed();
+            libc::sigaddset(&mut set, libc::SIGTERM);
+            libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut());
+        }
+        exec::run(pod.command(Path::new("/bin/cat"))?.arg("/proc/self/status"))
+    });
+    let output = output.join().expect("the thread")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let blocked = text
+        .lines()
+        .find_map(|line| line.strip_prefix("SigBlk:"))
+        .context("SigBlk")?;
+    assert_eq!(blocked.trim(), "0000000000000000");
     Ok(())
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::stage::Stage;
-use crate::stop;
+use weir_tests::stop;
 
 mod addresses;
 mod allowed;

@@ -12,7 +12,7 @@ use anyhow::{Context, Result};
 use weir_tests::{agent, exec};
 
 use crate::stage::{Stage, refusals};
-use crate::stop;
+use weir_tests::stop;
 
 /// Says what there is and waits for a signal.
 pub fn until_told(stage: &mut Stage) -> Result<()> {

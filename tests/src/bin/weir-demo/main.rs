@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use weir_tests::exec;
+use weir_tests::{exec, stop};
 
 mod acts;
 mod files;
@@ -19,7 +19,6 @@ mod keep;
 mod playground;
 mod screen;
 mod stage;
-mod stop;
 mod table;
 
 use playground::Playground;

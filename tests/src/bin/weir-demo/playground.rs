@@ -7,7 +7,7 @@ use weir_tests::world::{Pod, World};
 
 use crate::files::Files;
 use crate::screen::Screen;
-use crate::stop;
+use weir_tests::stop;
 
 /// ClusterIP of Service `store`.
 pub const STORE: [u8; 4] = [10, 96, 0, 10];

@@ -11,8 +11,8 @@ use weir_tests::{Agent, Session};
 
 use crate::playground::{Playground, STORE, WAREHOUSE};
 use crate::screen::Screen;
-use crate::stop;
 use crate::table::Table;
+use weir_tests::stop;
 
 /// Lines of the agent's log that an error shows.
 const TAIL: usize = 20;

@@ -6,7 +6,7 @@ use anyhow::Result;
 use weir_tests::protocol::{Command, Request};
 
 use crate::stage::{Stage, at_once, errno, patiently, to_store, to_warehouse};
-use crate::stop;
+use weir_tests::stop;
 
 pub fn play(stage: &mut Stage) -> Result<()> {
     stage.screen.act("The agent is killed (SIGKILL), then started again");

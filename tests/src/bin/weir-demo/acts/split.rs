@@ -9,7 +9,7 @@ use weir_tests::Session;
 use weir_tests::protocol::Request;
 
 use crate::stage::{PROMISE, Stage, to_store};
-use crate::stop;
+use weir_tests::stop;
 
 /// Requests by which a change is recognised. In ten of them 90 and 10 give one to version 2, 50 and 50 give five.
 const WINDOW: usize = 10;

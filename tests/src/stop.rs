@@ -1,4 +1,4 @@
-//! Ctrl-C, SIGTERM and SIGHUP: the demo ends early and still removes what it made.
+//! Ctrl-C, SIGTERM and SIGHUP: demo and soak end early and still removes what it made.
 //!
 //! Bias: one place removes, the drop of what was made. The signals are blocked in every thread and taken by one of our
 //! own. It sets a flag, which [`check`] turns into an error between two steps, and it ends the playground's processes
@@ -23,8 +23,8 @@ static GROUP: OnceLock<PathBuf> = OnceLock::new();
 pub fn listen() -> Result<()> {
     // SAFETY: an all-zero sigset_t is a valid value, and sigemptyset makes it the empty set.
     let mut set = unsafe { std::mem::zeroed() };
-    // SAFETY: `set` lives through all calls; the old mask is not asked for. Children start with an empty mask: the
-    // standard library resets it between fork and exec.
+    // SAFETY: `set` lives through all calls; the old mask is not asked for. Children would inherit it; `exec`
+    // takes it off them.
     let error = unsafe {
         libc::sigemptyset(&mut set);
         for signal in SIGNALS {
