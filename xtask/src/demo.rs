@@ -8,8 +8,14 @@ use anyhow::{Context, Result};
 use crate::run::Run;
 use crate::{build, paths, preflight, setup};
 
-/// Becomes the demo, so that Ctrl-C and every other signal reach it and it can clean up. Returns only with an error.
+/// Becomes the demo. Returns only with an error.
 pub fn run(args: &[OsString]) -> Result<()> {
+    become_program("weir-demo", args)
+}
+
+/// Becomes that program of the tests, built in the release profile, so that Ctrl-C and every other signal reach it and it
+/// can clean up. Returns only with an error.
+pub fn become_program(name: &str, args: &[OsString]) -> Result<()> {
     // Whoever asks what it does needs neither root nor the eBPF toolchain.
     let asks = args.iter().any(|arg| arg == "--help" || arg == "-h");
     if !asks {
@@ -21,11 +27,11 @@ pub fn run(args: &[OsString]) -> Result<()> {
         .dir(&paths::root())
         .args(["build", "--release", "--package", "weir-tests", "--bins"])
         .show()
-        .context("the demo did not build")?;
-    let demo = Run::new(paths::release("weir-demo"))
+        .with_context(|| format!("{name} did not build"))?;
+    let program = Run::new(paths::release(name))
         .args(args)
         .env("WEIR_BIN", paths::release("weir"));
-    let line = demo.line();
-    let error = demo.into_command().exec();
+    let line = program.line();
+    let error = program.into_command().exec();
     Err(error).context(line)
 }

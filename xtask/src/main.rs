@@ -18,6 +18,7 @@ mod paths;
 mod preflight;
 mod run;
 mod setup;
+mod soak;
 mod test;
 
 /// Weir's set-up, build, tests and demo.
@@ -75,6 +76,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<OsString>,
     },
+    /// Set up, build, and run the soak: every protocol at once while policy, pods and the agent change (try `--help`)
+    #[command(disable_help_flag = true)]
+    Soak {
+        /// Arguments of the soak
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<OsString>,
+    },
 }
 
 const EXAMPLES: &str = "\
@@ -88,6 +96,7 @@ Examples:
   cargo xtask kernels 6.1 newest  the smoke test on two kernels
   cargo xtask fuzz --seconds 600  every fuzz target, ten minutes each
   cargo xtask demo --keep         the demo; its playground stays up
+  cargo xtask soak --seconds 60   a minute of everything at once
 
 CARGO_TARGET_DIR is honoured: everything named target/ here lies there then.";
 
@@ -114,6 +123,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Kernels { versions, refresh } => kernels::run(&versions, refresh)?,
         Command::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Command::Demo { args } => demo::run(&args)?,
+        Command::Soak { args } => soak::run(&args)?,
     }
     Ok(ExitCode::SUCCESS)
 }

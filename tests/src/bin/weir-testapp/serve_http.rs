@@ -48,7 +48,9 @@ fn answer(writer: &mut TcpStream, head: &Head, path: &str, seen: &Seen, close: b
     let (kind, argument) = path[1.min(path.len())..].split_once('/').unwrap_or_default();
     let number: u64 = argument.parse().unwrap_or(0);
     let close = if close { "connection: close\r\n" } else { "" };
-    let common = format!("server: {}\r\n{close}", seen.name);
+    // A client that numbers its requests sees which one was answered.
+    let id = head.get("x-id").map_or(String::new(), |id| format!("x-id: {id}\r\n"));
+    let common = format!("server: {}\r\n{id}{close}", seen.name);
     let no_body = head.start[0] == "HEAD";
     match kind {
         "bytes" => {

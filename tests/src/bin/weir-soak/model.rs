@@ -1,0 +1,288 @@
+//! The soak's own idea of SMI: what the manifests say, and who may do what by it.
+//!
+//! Bias: simple enough to be believed. It shares nothing with the product, knows only the handful of patterns that the
+//! soak uses, and looks everything up anew for each question. docs/semantics.md is what it was written from.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::event::Ask;
+
+pub mod palette;
+pub mod render;
+
+use palette::Pattern;
+
+/// The namespace that is enforced.
+pub const SHOP: &str = "shop";
+/// One that takes no part.
+pub const YARD: &str = "yard";
+
+/// Everything that the manifests say at a moment.
+#[derive(Clone, Debug, Default)]
+pub struct State {
+    /// By name. All of them run.
+    pub pods: BTreeMap<String, Pod>,
+    /// By name, all in [`SHOP`], as everything that follows.
+    pub services: BTreeMap<String, Service>,
+    pub targets: BTreeMap<String, Target>,
+    pub groups: BTreeMap<String, Vec<Match>>,
+    pub routes: BTreeMap<String, Vec<u16>>,
+    /// By the root Service's name: backends and weights.
+    pub splits: BTreeMap<String, Vec<(String, u32)>>,
+    /// IdentityBindings by name: the value of label `team` that they bind.
+    pub bindings: BTreeMap<String, String>,
+}
+
+/// A pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pod {
+    pub namespace: &'static str,
+    pub account: String,
+    /// Label `team`.
+    pub team: String,
+    /// Label `version`; empty for clients.
+    pub version: String,
+    /// Label `app`; empty for clients.
+    pub app: String,
+    pub ips: [IpAddr; 2],
+    /// It is just being made or removed: what it is asked may fail.
+    pub churning: bool,
+}
+
+/// A Service: selects by `app` or `version`.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub ips: Vec<IpAddr>,
+    pub app: Option<String>,
+    pub version: Option<String>,
+    /// Its ports are named by what they speak.
+    pub declared: bool,
+}
+
+/// A source or a destination.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who {
+    Account { namespace: &'static str, name: String },
+    Binding(String),
+}
+
+/// A TrafficTarget.
+#[derive(Clone, Debug)]
+pub struct Target {
+    pub destination: Who,
+    pub sources: Vec<Who>,
+    pub rules: Vec<Rule>,
+}
+
+/// A rule of it. The names may be of nothing.
+#[derive(Clone, Debug)]
+pub enum Rule {
+    Tcp(String),
+    /// Group, and matches; none: all.
+    Http(String, Vec<String>),
+}
+
+/// A match of an HTTPRouteGroup.
+#[derive(Clone)]
+pub struct Match {
+    pub name: String,
+    pub path: &'static Pattern,
+    /// None: any.
+    pub methods: Vec<&'static str>,
+    /// `x-tier: gold` is asked for.
+    pub gold: bool,
+}
+
+/// A server that may get it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Name of the pod.
+    pub server: String,
+    /// Whether policy lets it.
+    pub allowed: bool,
+    /// Whether the kernel decides alone, so that it works without an agent.
+    pub kernel: bool,
+}
+
+impl State {
+    /// All servers that what a client asks of an address may go to.
+    pub fn candidates(&self, client: &str, to: IpAddr, port: u16, ask: &Ask) -> Vec<Candidate> {
+        let service = self.services.iter().find(|(_, service)| service.ips.contains(&to));
+        let servers = match service {
+            Some((name, _)) => self.endpoints_of(name),
+            None => self
+                .pods
+                .iter()
+                .filter(|(_, pod)| pod.ips.contains(&to))
+                .map(|(name, _)| name.clone())
+                .collect(),
+        };
+        let direct = service.is_none_or(|(_, service)| service.declared && port != 80);
+        let candidate = |server: String| {
+            let tcp = self.allows_bytes(client, &server, port);
+            let allowed = tcp || self.allows_request(client, &server, port, ask);
+            Candidate {
+                server,
+                allowed,
+                kernel: tcp && direct,
+            }
+        };
+        servers.into_iter().map(candidate).collect()
+    }
+
+    /// Names of the pods that a connection to a Service may end at.
+    fn endpoints_of(&self, service: &str) -> BTreeSet<String> {
+        let Some(backends) = self.splits.get(service) else {
+            return self.selected(service);
+        };
+        let weighted = backends.iter().filter(|(_, weight)| *weight > 0);
+        weighted.flat_map(|(backend, _)| self.selected(backend)).collect()
+    }
+
+    fn selected(&self, service: &str) -> BTreeSet<String> {
+        let Some(service) = self.services.get(service) else {
+            return BTreeSet::new();
+        };
+        let fits = |pod: &Pod| {
+            let app = service.app.as_ref().is_none_or(|app| *app == pod.app);
+            pod.namespace == SHOP && app && service.version.as_ref().is_none_or(|version| *version == pod.version)
+        };
+        let pods = self.pods.iter().filter(|(_, pod)| fits(pod));
+        pods.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Access 6: any bytes, where a target has TCPRoutes alone.
+    pub fn allows_bytes(&self, client: &str, server: &str, port: u16) -> bool {
+        self.between(client, server).any(|target| {
+            let grant = self.grant(target);
+            grant.http.is_none() && grant.ports.is_some_and(|ports| ports.contains(port))
+        })
+    }
+
+    /// Access 5 and 7: a request, where a target has HTTPRouteGroups, alone or beside TCPRoutes.
+    fn allows_request(&self, client: &str, server: &str, port: u16, ask: &Ask) -> bool {
+        self.between(client, server).any(|target| {
+            let grant = self.grant(target);
+            let port_fits = grant.ports.is_none_or(|ports| ports.contains(port));
+            port_fits
+                && grant
+                    .http
+                    .is_some_and(|matches| matches.iter().any(|one| one.meets(ask)))
+        })
+    }
+
+    /// The targets that speak of the two. A server that takes no part is not the soak's business.
+    fn between(&self, client: &str, server: &str) -> impl Iterator<Item = &Target> {
+        let pods = self.pods.get(client).zip(self.pods.get(server));
+        self.targets.values().filter(move |target| {
+            pods.is_some_and(|(client, server)| {
+                self.is(server, &target.destination) && target.sources.iter().any(|source| self.is(client, source))
+            })
+        })
+    }
+
+    fn is(&self, pod: &Pod, who: &Who) -> bool {
+        match who {
+            Who::Account { namespace, name } => pod.namespace == *namespace && pod.account == *name,
+            Who::Binding(name) => {
+                pod.namespace == SHOP && self.bindings.get(name).is_some_and(|team| *team == pod.team)
+            }
+        }
+    }
+
+    /// The bindings that some target names: they are part of who a pod is.
+    pub fn named_bindings(&self) -> BTreeMap<String, String> {
+        let whos = self
+            .targets
+            .values()
+            .flat_map(|target| target.sources.iter().chain([&target.destination]));
+        let named = whos.filter_map(|who| match who {
+            Who::Binding(name) => self.bindings.get_key_value(name),
+            Who::Account { .. } => None,
+        });
+        named.map(|(name, team)| (name.clone(), team.clone())).collect()
+    }
+
+    fn grant(&self, target: &Target) -> Grant<'_> {
+        let mut grant = Grant::default();
+        for rule in &target.rules {
+            match rule {
+                Rule::Tcp(name) => {
+                    let ports = grant.ports.get_or_insert_default();
+                    match self.routes.get(name) {
+                        Some(route) if route.is_empty() => ports.all = true,
+                        Some(route) => ports.some.extend(route),
+                        None => {}
+                    }
+                }
+                Rule::Http(group, names) => {
+                    let http = grant.http.get_or_insert_default();
+                    let Some(matches) = self.groups.get(group) else {
+                        continue;
+                    };
+                    // Access 3: one wrong name, and the whole rule matches nothing.
+                    if names.iter().all(|name| matches.iter().any(|one| one.name == *name)) {
+                        http.extend(
+                            matches
+                                .iter()
+                                .filter(|one| names.is_empty() || names.contains(&one.name)),
+                        );
+                    }
+                }
+            }
+        }
+        grant
+    }
+}
+
+/// What a target's rules come to. None: there is no rule of that kind.
+#[derive(Default)]
+struct Grant<'a> {
+    ports: Option<Ports>,
+    http: Option<Vec<&'a Match>>,
+}
+
+#[derive(Default)]
+struct Ports {
+    all: bool,
+    some: BTreeSet<u16>,
+}
+
+impl Ports {
+    fn contains(&self, port: u16) -> bool {
+        self.all || self.some.contains(&port)
+    }
+}
+
+impl fmt::Debug for Match {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let Match {
+            name,
+            path,
+            methods,
+            gold,
+        } = self;
+        write!(
+            f,
+            "{name} {} {methods:?}{}",
+            path.regex,
+            if *gold { " gold" } else { "" }
+        )
+    }
+}
+
+impl Match {
+    fn meets(&self, ask: &Ask) -> bool {
+        let Ask::Http { method, path, gold } = ask else {
+            return false;
+        };
+        let path = path.split('?').next().unwrap_or_default();
+        let method_fits = self.methods.is_empty() || self.methods.iter().any(|one| *one == "*" || one == method);
+        method_fits && (self.path.meets)(path) && (*gold || !self.gold)
+    }
+}
+
+#[cfg(test)]
+mod tests;
