@@ -235,3 +235,25 @@ pub struct Seen {
     #[serde(default)]
     pub sum: u64,
 }
+
+/// Commands of `weir-testapp record`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Recorder {
+    /// Begin anew. Answer: null.
+    Script(weir_corpus::tape::Script),
+    /// Play back. Answer: `weir_corpus::tape::Got`.
+    Got,
+}
+
+/// A command of `weir-testapp talk`. Answer: `weir_corpus::tape::Heard`, or null where nothing could be connected.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Talk {
+    /// Where to.
+    pub to: SocketAddr,
+    /// What to send.
+    pub wire: Vec<u8>,
+    /// In how many pieces.
+    pub pieces: usize,
+    /// How long to listen, milliseconds.
+    pub limit_ms: u64,
+}

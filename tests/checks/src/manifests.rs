@@ -63,6 +63,7 @@ fn plan(index: &Index) -> Plan {
         outbound_port: 15001,
         inbound_port: 15006,
         errno: 111,
+        node_addresses: Default::default(),
     };
     compile(index, &settings, 1)
 }

@@ -12,10 +12,13 @@
 //! [`PROBE`] behind what the client sends, on the same connection: it is served if and only if the connection is kept.
 
 mod bytes;
+mod check;
 mod read;
+pub mod tape;
 mod wire;
 
 pub use bytes::Bytes;
+pub use check::{Ends, check};
 pub use read::{File, all, dir, files};
 pub use wire::{answers, complete_requests};
 

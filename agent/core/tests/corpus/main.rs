@@ -3,6 +3,7 @@
 //! An answer must not depend on how the bytes come: all at once, one by one, and split in two at each place.
 
 mod proxy;
+mod table;
 
 use proxy::{Proxy, Then};
 use weir_corpus::{Case, OK, PROBE, PROBED};

@@ -17,12 +17,14 @@ mod serve_http;
 mod serve_tcp;
 mod session;
 mod syn;
+mod wires;
 
 const USAGE: &str = "\
 usage: weir-testapp serve NAME MODE=ADDR:PORT…   modes: http whoami sink source reset silent
        weir-testapp session                      commands as JSON lines on standard input (see protocol.rs)
        weir-testapp get [-X METHOD] [-n COUNT] http://ADDR[:PORT]/PATH
        weir-testapp janitor PID                  removes the worlds of a process at the end of standard input
+       weir-testapp record ADDR:PORT | talk      the two ends of the corpus, as JSON lines (see protocol.rs)
        weir-testapp hold                         makes a world with one pod and waits to be killed";
 
 fn main() -> ExitCode {
@@ -41,6 +43,8 @@ fn run(args: &[String]) -> Result<()> {
     match args {
         [mode, name, listeners @ ..] if mode == "serve" => serve::run(name, listeners),
         [mode] if mode == "session" => session::run(),
+        [mode, address] if mode == "record" => wires::record(address),
+        [mode] if mode == "talk" => wires::talk(),
         [mode, rest @ ..] if mode == "get" => get::run(rest),
         [mode, pid] if mode == "janitor" => weir_tests::world::janitor::run(pid),
         [mode] if mode == "hold" => hold(),
