@@ -22,7 +22,8 @@ use super::core::Core;
 use super::judge::{self, Destination, No, Passed, Server};
 use super::outcome::{Meter, Ongoing, Protocol};
 use super::refuse::{Reason, Refusal};
-use super::{http1, linger, permit, relay, upstream};
+use super::upstream::{self, ConnectError};
+use super::{http1, linger, permit, relay};
 
 /// Room for the first bytes of a connection.
 const FIRST: usize = 4096;
@@ -186,8 +187,20 @@ async fn bytes(
         }
     };
     conn.stands_on(Standing::Tcp(server.clone()));
-    let Ok(mut upstream) = upstream::connect(core, place, conn, &server).await else {
-        return;
+    let mut server = server;
+    let mut tried = Vec::new();
+    let mut upstream = loop {
+        match upstream::connect(core, place, conn, &server).await {
+            Ok(upstream) => break upstream,
+            Err(ConnectError::NoDescriptor) => return,
+            Err(ConnectError::Failed(_) | ConnectError::Late) => {}
+        }
+        tried.push(server.address);
+        match permit::bytes_elsewhere(core, conn, &told, &server, &tried) {
+            Some(other) => server = other,
+            None => return,
+        }
+        conn.stands_on(Standing::Tcp(server.clone()));
     };
     conn.allow_forever();
     core.counters.tcp_relayed.one();

@@ -21,6 +21,7 @@ mod response;
 mod shelf;
 mod upgrade;
 
+use std::net::SocketAddr;
 use std::rc::Rc;
 
 use bytes::BytesMut;
@@ -32,6 +33,7 @@ use super::core::Core;
 use super::judge::No;
 use super::linger;
 use super::outcome::Ongoing;
+use super::permit;
 use super::turns;
 use super::upstream::{self, ConnectError};
 
@@ -128,7 +130,7 @@ impl Session<'_> {
     }
 
     /// Gets an allowed request to its server and the response back.
-    async fn forward(&mut self, client: &mut TcpStream, asked: Asked, server: super::judge::Server) -> Then {
+    async fn forward(&mut self, client: &mut TcpStream, asked: Asked, mut server: super::judge::Server) -> Then {
         self.conn.stands_on(Standing::HttpBusy(server.clone()));
         let Some(permit) = self.conn.account.request() else {
             self.core.counters.over_requests.one();
@@ -144,7 +146,8 @@ impl Session<'_> {
         if let Err(error) = body::take(&mut body, &mut self.input, &mut self.request) {
             return self.answer_bad(client, 400, &error.to_string()).await;
         }
-        let between = self.between(&server);
+        let mut between = self.between(&server);
+        let mut tried = Vec::new();
         let mut pooled = self.core.pool.take(&between, &self.conn.client, &server);
         loop {
             let reused = pooled.is_some();
@@ -152,20 +155,17 @@ impl Session<'_> {
                 Some(upstream) => upstream,
                 None => match upstream::connect(self.core, self.place, self.conn, &server).await {
                     Ok(upstream) => upstream,
-                    Err(ConnectError::NoDescriptor) => {
-                        return self
-                            .answer_over(client, asked, body, 503, "the node's agent is out of file descriptors")
-                            .await;
-                    }
-                    Err(ConnectError::Failed(_)) => {
-                        return self
-                            .answer_over(client, asked, body, 503, "the endpoint refused the connection")
-                            .await;
-                    }
-                    Err(ConnectError::Late) => {
-                        return self
-                            .answer_over(client, asked, body, 504, "the endpoint did not answer")
-                            .await;
+                    Err(error) => {
+                        tried.push(server.address);
+                        let Some(other) = self.elsewhere(&error, asked, &server, &tried) else {
+                            let (status, reason) = error.answer();
+                            return self.answer_over(client, asked, body, status, reason).await;
+                        };
+                        server = other;
+                        self.conn.stands_on(Standing::HttpBusy(server.clone()));
+                        between = self.between(&server);
+                        pooled = self.core.pool.take(&between, &self.conn.client, &server);
+                        continue;
                     }
                 },
             };
@@ -227,6 +227,21 @@ impl Session<'_> {
                 }
             }
         }
+    }
+
+    /// Another endpoint for a request of which nothing was sent, because the first one can't be connected to.
+    fn elsewhere(
+        &self,
+        error: &ConnectError,
+        asked: Asked,
+        failed: &super::judge::Server,
+        tried: &[SocketAddr],
+    ) -> Option<super::judge::Server> {
+        if matches!(error, ConnectError::NoDescriptor) {
+            return None;
+        }
+        let head = again::reread(&self.request, asked)?;
+        permit::request_elsewhere(self.core, self.conn, self.ongoing.as_ref(), &head, failed, tried)
     }
 
     /// The request has come to its end, if there was one.

@@ -8,6 +8,8 @@
 //! and [`Passed::lacking`] says what a rule would have been needed for. Requests and connections are asked about by way
 //! of [`permit`](super::permit), which reports that; the questions here that are asked again and again do not tell.
 
+mod elsewhere;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ use super::observe::Turn;
 use super::opening::Openings;
 use super::outcome::Allowed;
 use super::split::Rotations;
+
+pub(super) use elsewhere::{bytes_elsewhere, request_elsewhere};
 
 /// Where a request or a connection is sent.
 #[derive(Clone, Debug)]
@@ -45,6 +49,14 @@ impl Server {
             pod: snapshot.peers.get(&address.ip()).cloned(),
             allowed: None,
             turn: None,
+        }
+    }
+
+    /// Who has this address now, in the turn of a server that can't be connected to.
+    fn instead_of(failed: &Server, snapshot: &Snapshot, address: SocketAddr) -> Server {
+        Server {
+            turn: failed.turn.clone(),
+            ..Server::at(snapshot, address)
         }
     }
 
@@ -260,13 +272,16 @@ pub(super) fn bytes(snapshot: &Snapshot, rotations: &Rotations, conn: &Conn) -> 
     let server = pick(snapshot, rotations, conn, |root| {
         root.routes.iter().position(|route| route.matches.is_none())
     })?;
-    let judged = match server.judged() {
-        Some(identity) => snapshot
-            .find_tcp(conn.client.identity, identity, server.address.port())
-            .map(|found| Some(Allowed::new(found))),
-        None => Ok(None),
-    };
+    let judged = bytes_by_rules(snapshot, conn, &server);
     Passed::at(snapshot, server, judged)
+}
+
+fn bytes_by_rules(snapshot: &Snapshot, conn: &Conn, server: &Server) -> Result<Option<Allowed>, Missing> {
+    let Some(identity) = server.judged() else {
+        return Ok(None);
+    };
+    let found = snapshot.find_tcp(conn.client.identity, identity, server.address.port())?;
+    Ok(Some(Allowed::new(found)))
 }
 
 /// Picks a server for a request, and asks whether the request may pass.
@@ -276,13 +291,9 @@ pub(super) fn request(
     conn: &Conn,
     request: &impl RequestView,
 ) -> Result<Passed, No> {
-    let takes = |route: &SplitRoute| {
-        route
-            .matches
-            .as_ref()
-            .is_none_or(|matches| matches.routes.find(request).is_some())
-    };
-    let server = pick(snapshot, rotations, conn, |root| root.routes.iter().position(takes))?;
+    let server = pick(snapshot, rotations, conn, |root| {
+        root.routes.iter().position(|route| takes(route, request))
+    })?;
     let judged = by_rules(snapshot, conn, &server, request);
     Passed::at(snapshot, server, judged)
 }
@@ -315,6 +326,12 @@ fn by_rules(
     let (client, port) = (conn.client.identity, server.address.port());
     let found = snapshot.find_http(client, identity, port, request)?;
     Ok(Some(Allowed::new(found)))
+}
+
+/// The request takes this route.
+fn takes(route: &SplitRoute, request: &impl RequestView) -> bool {
+    let matches = route.matches.as_ref();
+    matches.is_none_or(|matches| matches.routes.find(request).is_some())
 }
 
 /// The server that a route leads to, by its turn.

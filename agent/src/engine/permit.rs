@@ -5,6 +5,8 @@
 //! to tell; what is refused is the caller's to answer, count and report. What is under way is asked about again by
 //! [`judge::request_at`], which tells nobody. No state.
 
+use std::net::SocketAddr;
+
 use weir_core::matcher::RequestView;
 
 use super::conn::Conn;
@@ -28,6 +30,44 @@ pub(super) fn request(core: &Core, conn: &Conn, told: &Ongoing<'_>, request: &im
         tell(core, conn, told, &server, Some(asked), Reason::Missing(missing));
     }
     Ok(server)
+}
+
+/// Another server for a request where `failed` can't be connected to, noted in `told`; `tried` are all that could not.
+pub(super) fn request_elsewhere(
+    core: &Core,
+    conn: &Conn,
+    told: Option<&Ongoing<'_>>,
+    request: &impl RequestView,
+    failed: &Server,
+    tried: &[SocketAddr],
+) -> Option<Server> {
+    let Passed { server, lacking } = judge::request_elsewhere(&core.snapshot(), conn, request, failed, tried)?;
+    let told = told?;
+    told.goes_to(&server);
+    told.retries.set(told.retries.get().saturating_add(1));
+    if let Some(missing) = lacking {
+        told.would_refuse(Reason::Missing(missing));
+    }
+    core.counters.upstream_elsewhere.one();
+    Some(server)
+}
+
+/// The same for a connection of bytes.
+pub(super) fn bytes_elsewhere(
+    core: &Core,
+    conn: &Conn,
+    told: &Ongoing<'_>,
+    failed: &Server,
+    tried: &[SocketAddr],
+) -> Option<Server> {
+    let Passed { server, lacking } = judge::bytes_elsewhere(&core.snapshot(), conn, failed, tried)?;
+    told.goes_to(&server);
+    told.retries.set(told.retries.get().saturating_add(1));
+    if let Some(missing) = lacking {
+        told.would_refuse(Reason::Missing(missing));
+    }
+    core.counters.upstream_elsewhere.one();
+    Some(server)
 }
 
 /// The server that [`judge::bytes`] picked for a connection of bytes, noted in `told`. `instead` is the reason to give

@@ -134,6 +134,8 @@ counters! {
     upstream_reuses,
     /// Upstream connections that could not be opened.
     upstream_failures,
+    /// Upstream connections tried at another endpoint of the same backend, because the first one failed.
+    upstream_elsewhere,
     /// Requests sent again because a pooled connection turned out to be closed.
     upstream_retries,
     /// Connections that the kernel dropped because a listener's queue was full.

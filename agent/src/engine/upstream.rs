@@ -30,6 +30,17 @@ pub(super) enum ConnectError {
     Late,
 }
 
+impl ConnectError {
+    /// Status and reason of the answer to an HTTP client.
+    pub fn answer(&self) -> (u16, &'static str) {
+        match self {
+            ConnectError::Failed(_) => (503, "the endpoint refused the connection"),
+            ConnectError::NoDescriptor => (503, "the node's agent is out of file descriptors"),
+            ConnectError::Late => (504, "the endpoint did not answer"),
+        }
+    }
+}
+
 /// Opens a connection for `conn` to `server`.
 pub(super) async fn connect(
     core: &Rc<Core>,

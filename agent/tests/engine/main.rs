@@ -15,6 +15,7 @@ mod observe;
 mod peer;
 mod policy;
 mod rejudge;
+mod retries;
 mod shares;
 mod split;
 mod strict;
