@@ -36,10 +36,11 @@ use weir_core::compile::compile;
 use weir_core::index::Index;
 use weir_core::plan::{Plan, Settings};
 
+use crate::access_log::{self, Format};
 use crate::admin::{Admin, State};
 use crate::bpf::{self, Events, Origins, Sizes, Tables};
 use crate::cluster::manifests::{Batch, Manifests};
-use crate::engine::{self, Engine};
+use crate::engine::{self, AccessLog, Engine, Logged};
 use crate::metrics::{EngineReport, Metrics};
 use crate::publish::Publisher;
 use crate::refusals::{self, RefusalLog};
@@ -66,12 +67,16 @@ pub struct Config {
     pub errno: u32,
     /// The engine.
     pub engine: engine::Config,
+    /// What the access log has, and how its lines look.
+    pub access_log: Option<(Logged, Format)>,
     /// Remove everything from the kernel when the agent stops.
     pub uninstall: bool,
     /// For what is under way when the agent stops.
     pub drain: Duration,
 }
 
+/// Lines of the access log that wait to be written, for each core; more are counted as lost.
+const ACCESS_QUEUE: usize = 8192;
 /// Between two looks at what can't be attached and what the refusal log holds back.
 const TICK: Duration = Duration::from_secs(1);
 
@@ -115,7 +120,14 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
 
     let limits = &config.engine.limits;
     let (refusals, mut refused) = engine::reports(limits.reports, limits.pod_share);
-    let engine = Arc::new(Engine::start(config.engine.clone(), origins, refusals).context("can't start the engine")?);
+    let (mut engine_config, mut access_log) = (config.engine.clone(), None);
+    if let Some((logged, format)) = config.access_log {
+        let (log, entries) = AccessLog::new(logged, ACCESS_QUEUE);
+        engine_config.access_log = Some(log);
+        let writer = access_log::Writer::start(entries, format, std::io::stdout());
+        access_log = Some(writer.context("can't start the access log")?);
+    }
+    let engine = Arc::new(Engine::start(engine_config, origins, refusals).context("can't start the engine")?);
     let scraped = engine.clone();
     let metrics = Arc::new(Metrics::new(
         Box::new(move || kernel_stats.read()),
@@ -171,6 +183,9 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     drain.run(&engine, config.drain, &mut signals).await;
     // Nobody else holds it by now. Resets what is left.
     drop(engine);
+    if let Some(writer) = access_log {
+        writer.finish();
+    }
     outcome
 }
 

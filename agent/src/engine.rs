@@ -17,6 +17,7 @@
 //! ```
 
 mod accept;
+mod access;
 mod account;
 mod conn;
 mod core;
@@ -57,10 +58,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::LocalSet;
 use weir_core::snapshot::Snapshot;
 
+pub use access::{AccessLog, Entries, Entry, Logged, Note};
 pub use kernel::{Direction, Kernel, ListenerKey};
 pub use netns::Namespace;
 pub use observe::{EdgeNumbers, Numbers, Side, SplitNumbers, Turn};
-pub use outcome::Protocol;
+pub use outcome::{Allowed, Protocol};
 pub use pods::{PodError, PodSpec};
 pub use refuse::{Reason, Refusal};
 pub use reports::{Reported, Reports, reports};

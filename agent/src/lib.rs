@@ -2,6 +2,7 @@
 //!
 //! `cluster`, `bpf` and `engine` never import each other; [`app`] and [`wiring`] put them together.
 
+pub mod access_log;
 pub mod admin;
 pub mod app;
 pub mod bpf;

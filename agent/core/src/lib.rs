@@ -18,4 +18,5 @@ pub mod plan;
 pub mod policy;
 pub mod snapshot;
 pub mod tls;
+pub mod trace;
 pub mod workload;

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 
 use super::LogFormat;
 use super::limits::{self, Setting};
+use crate::access_log::Format;
 use crate::bpf::{Sizes, mount};
 use crate::{app, engine, wiring};
 
@@ -79,9 +80,24 @@ pub struct AgentArgs {
     /// A bound of the engine, such as head-bytes=64KiB; `--help` has the list
     #[arg(long = "limit", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = Setting::parse, long_help = limits::help())]
     limits: Vec<Setting>,
-    /// How log lines look
+    /// One line on standard output for each request, stream and connection that the engine has seen, or for those it
+    /// has refused
+    #[arg(long, value_enum, default_value_t = AccessLog::Off)]
+    access_log: AccessLog,
+    /// How log lines look, those of the access log included
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
+}
+
+/// What the access log has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum AccessLog {
+    /// Nothing.
+    Off,
+    /// What was refused, or would have been in audit, each by itself.
+    Refusals,
+    /// Everything.
+    All,
 }
 
 /// `errno` of a refused `connect()`.
@@ -151,9 +167,23 @@ fn config(args: AgentArgs) -> anyhow::Result<app::Config> {
             RefuseWith::Eperm => EPERM,
         },
         engine,
+        access_log: access_log(args.access_log, args.log_format),
         uninstall: args.uninstall,
         drain: Duration::from_secs(args.drain_seconds),
     })
+}
+
+fn access_log(what: AccessLog, format: LogFormat) -> Option<(engine::Logged, Format)> {
+    let logged = match what {
+        AccessLog::Off => return None,
+        AccessLog::Refusals => engine::Logged::Refusals,
+        AccessLog::All => engine::Logged::All,
+    };
+    let format = match format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    };
+    Some((logged, format))
 }
 
 fn host_name() -> anyhow::Result<String> {

@@ -238,6 +238,8 @@ fn refuse(
         Direction::Inbound => (None, own()),
     };
     core.observe_stranger(place.direction, source.as_deref(), destination.as_deref(), &reason);
+    let pods = (source.clone(), destination.clone());
+    core.log_stranger(place.direction, client, asked, pods, &reason);
     core.report(account, || Refusal {
         direction: place.direction,
         client,

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 use weir_core::snapshot::Snapshot;
 
+use super::access;
 use super::account::{Account, Books};
 use super::conn::{Conn, End};
 use super::http1::Shelf;
@@ -70,6 +71,8 @@ pub(super) struct Core {
     pub openings: Openings,
     /// Buffers of requests.
     pub shelf: Shelf,
+    /// Where the access log takes its lines from.
+    pub access: Option<access::Queue>,
     /// What has passed between whom.
     pub ledger: Ledger,
     /// Where a relay reads into, between two awaits.
@@ -94,6 +97,7 @@ impl Core {
             spare: Spare::new(),
             pool: Pool::new(shared.config.limits.idle_upstreams_per_pair),
             rotations: Rotations::new(index, shared.registry.clone()),
+            access: shared.config.access_log.as_ref().map(access::AccessLog::queue),
             ledger: Ledger::new(index, shared.config.limits.workload_pairs, shared.registry.clone()),
             openings: Openings::default(),
             shelf: Shelf::default(),

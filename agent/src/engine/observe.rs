@@ -31,7 +31,6 @@ use super::refuse::Reason;
 impl Core {
     /// Takes note of what something came to. [`Ongoing`] calls it when it is dropped.
     pub fn observe(&self, told: &Ongoing<'_>) {
-        self.counters.finished.one();
         let asked;
         let edge = match told.edge() {
             Some(edge) => edge,
@@ -58,6 +57,9 @@ impl Core {
         if let Some(refused) = &*told.refused.borrow() {
             edge.refused(refused.reason.word(), refused.audit);
         }
+        self.log(told);
+        // Last, so that who has seen it sees all else.
+        self.counters.finished.one();
     }
 
     /// Takes note of a connection that was reset because nobody knows one of its ends.

@@ -7,16 +7,16 @@
 //! ```text
 //!   judged ─▶ Ongoing::new ─▶ goes_to, answered, count … ─▶ drop ─▶ Core::observe(&Outcome)
 //! ```
-#![allow(dead_code, reason = "the access log reads it")]
-
 use std::cell::{Cell, OnceCell, RefCell};
 use std::ops::Deref;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use weir_core::matcher::RequestView;
 use weir_core::policy::{Granted, HttpAllowed};
 use weir_core::snapshot::PairAccess;
 
+use super::access::Note;
 use super::conn::Conn;
 use super::core::Core;
 use super::judge::Server;
@@ -67,14 +67,14 @@ impl Protocol {
 
 /// What lets something pass: a grant of a pair, which stays readable when the snapshot has gone.
 #[derive(Clone, Debug)]
-pub(super) struct Allowed {
+pub struct Allowed {
     access: Arc<PairAccess>,
     granted: Granted,
 }
 
 impl Allowed {
     /// As the snapshot has found it.
-    pub fn new((access, granted): (&Arc<PairAccess>, Granted)) -> Allowed {
+    pub(super) fn new((access, granted): (&Arc<PairAccess>, Granted)) -> Allowed {
         Allowed {
             access: access.clone(),
             granted,
@@ -103,9 +103,9 @@ pub(super) struct Outcome {
     pub protocol: Cell<Protocol>,
     /// When its head was there, or a relayed connection was judged.
     pub started: Instant,
-    /// How long the server took to begin its answer, where somebody wants to know.
-    pub first_byte: Cell<Option<Duration>>,
-    /// Where it was sent, or would have been.
+    /// What it asked for, where that is to be logged.
+    pub note: RefCell<Option<Box<Note>>>,
+    /// Where it was sent, or would have been, where that is to be logged.
     pub server: RefCell<Option<Server>>,
     /// Status of the answer that the client got, the engine's own included; 0 for none.
     pub status: Cell<u16>,
@@ -128,7 +128,7 @@ impl Outcome {
         Outcome {
             protocol: Cell::new(protocol),
             started: Instant::now(),
-            first_byte: Cell::new(None),
+            note: RefCell::new(None),
             server: RefCell::new(None),
             status: Cell::new(0),
             grpc: Cell::new(None),
@@ -212,11 +212,22 @@ impl<'a> Ongoing<'a> {
 
     /// Notes where it would have been sent, were it not refused.
     pub fn would_go_to(&self, server: &Server) -> &Arc<Edge> {
-        self.outcome.server.replace(Some(server.clone()));
+        if self.core.access.is_some() {
+            self.outcome.server.replace(Some(server.clone()));
+        }
         if let Some(turn) = &server.turn {
             turn.taken.one();
         }
         self.edge.get_or_init(|| self.core.ledger.towards(self.conn, server))
+    }
+
+    /// Notes what it asks for, if that is to be logged. To be called once it is known whether it is refused.
+    pub fn asks(&self, request: &impl RequestView) {
+        let refused = self.outcome.refused.borrow().is_some();
+        let wanted = self.core.access.as_ref().is_some_and(|queue| queue.wants(refused));
+        if wanted && self.outcome.note.borrow().is_none() {
+            self.outcome.note.replace(Some(Box::new(Note::of(request))));
+        }
     }
 
     /// Adds bytes: of a stream, or of an answer that is the engine's own. Those that have come on a connection of one's

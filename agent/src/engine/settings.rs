@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::access::AccessLog;
 use super::kernel::Direction;
 
 /// How the engine runs.
@@ -13,6 +14,8 @@ pub struct Config {
     pub outbound_port: u16,
     /// Port of the listeners for connections that pods get.
     pub inbound_port: u16,
+    /// Where requests and connections are noted one by one; `None`: nowhere.
+    pub access_log: Option<AccessLog>,
     /// How much.
     pub limits: Limits,
     /// How long.
@@ -25,6 +28,7 @@ impl Default for Config {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             outbound_port: 15001,
             inbound_port: 15006,
+            access_log: None,
             limits: Limits::default(),
             times: Times::default(),
         }

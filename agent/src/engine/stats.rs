@@ -126,6 +126,8 @@ counters! {
     bytes_from_clients,
     /// Bytes received from servers.
     bytes_from_servers,
+    /// Lines of the access log that found its queue full.
+    access_lines_lost,
     /// Requests, streams and relayed connections that have come to their end.
     finished,
     /// Upstream connections opened.

@@ -46,6 +46,7 @@ pub(super) fn judge(
         let reason = missing.to_string();
         if let Some(told) = told {
             told.refuse(Reason::Missing(missing));
+            told.asks(&head);
         }
         reason
     })

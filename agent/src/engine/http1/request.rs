@@ -188,6 +188,7 @@ fn judged(session: &mut Session<'_>) -> Result<Option<Heard>, HeadError> {
         }
         Err(No::Nobody) => {}
     }
+    told.asks(&head);
     let asked = Asked::of(&head);
     let head_len = head.head_len;
     drop(head);
