@@ -65,13 +65,19 @@ impl Span {
 }
 
 impl Me {
-    /// Writes a line. The soak is gone where it can't, and then this process is about to end, too.
+    /// Tells what came of a round on a connection that goes where the address leads. The soak is gone where it can't, and then this process is about to end, too.
     fn report(&self, kind: Kind, to: SocketAddr, ask: Ask, span: Span, outcome: Outcome) {
+        self.report_held(kind, to, ask, None, span, outcome);
+    }
+
+    /// The same where the connection has its server already.
+    fn report_held(&self, kind: Kind, to: SocketAddr, ask: Ask, held: Option<String>, span: Span, outcome: Outcome) {
         let event = Event {
             client: self.orders.client.clone(),
             kind,
             to,
             ask,
+            held,
             since: span.since,
             from: span.from,
             until: clock::now(),

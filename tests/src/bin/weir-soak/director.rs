@@ -38,6 +38,8 @@ pub struct Director {
     pub manifests: Manifests,
     pub court: Arc<Court>,
     pub rng: Rng,
+    /// The policy of the beginning.
+    pub home: State,
     /// What is counted over all lives of the agent.
     pub counters: Counters,
     /// Edits and other events by kind.
@@ -54,13 +56,14 @@ pub struct Director {
 
 impl Director {
     /// Of an agent that is not started yet.
-    pub fn new(fleet: Fleet, manifests: Manifests, agent: Agent, rng: Rng, grace: Duration) -> Director {
+    pub fn new(fleet: Fleet, manifests: Manifests, agent: Agent, rng: Rng, home: State, grace: Duration) -> Director {
         Director {
             court: fleet.court(),
             agent,
             fleet,
             manifests,
             rng,
+            home,
             counters: Counters::default(),
             done: BTreeMap::new(),
             last: String::new(),
@@ -122,6 +125,17 @@ impl Director {
         Ok(shown)
     }
 
+    /// Removes a file.
+    pub fn remove(&mut self, file: &str) -> Result<()> {
+        self.markers.remove(file);
+        self.manifests.remove(file)
+    }
+
+    /// Names of all files.
+    pub fn files(&self) -> Vec<String> {
+        self.markers.keys().cloned().collect()
+    }
+
     /// Waits until `/plan` shows all of that; from then on, and the grace, only the newest state may be in force.
     pub fn settle(&mut self, wanted: &[String]) -> Result<()> {
         let start = Instant::now();
@@ -163,8 +177,7 @@ impl Director {
             state.pods.remove(name);
             history.begin(&format!("{name} undeclared"), state);
         }
-        self.manifests.remove(&format!("pod-{name}"))?;
-        self.markers.remove(&format!("pod-{name}"));
+        self.remove(&format!("pod-{name}"))?;
         // Not in the same file, so both are looked for.
         let marker = self.put("deletions", "")?;
         let gone = format!("/{name}\"");

@@ -18,7 +18,7 @@ pub fn policy(director: &mut Director) -> Result<()> {
     let count = if director.rng.once_in(5) { 3 } else { 1 };
     let mut edits: Vec<Edit> = Vec::new();
     while edits.len() < count {
-        let edit = random(&mut director.rng);
+        let edit = random(director);
         if edits.iter().all(|other| other.file != edit.file) {
             edits.push(edit);
         }
@@ -34,7 +34,7 @@ pub fn policy(director: &mut Director) -> Result<()> {
 
 /// A file is broken for a while: its last good objects stay in force, and `/plan` names it.
 pub fn broken(director: &mut Director) -> Result<()> {
-    let file = random(&mut director.rng).file;
+    let file = random(director).file;
     let text = director.court.history().latest().file(&file);
     director.last = format!("{file} broken for a while");
     director.count("broken file");
@@ -51,8 +51,24 @@ pub fn broken(director: &mut Director) -> Result<()> {
     director.wait("a mended file is not read", |_, plan| plan.contains(&good))
 }
 
-/// An edit of one file.
-pub fn random(rng: &mut Rng) -> Edit {
+/// An edit of one file. Some are put back as they were at the beginning, or less and less would be allowed.
+pub fn random(director: &mut Director) -> Edit {
+    let rng = &mut director.rng;
+    let edit = one(rng);
+    if !rng.once_in(3) {
+        return edit;
+    }
+    let files = director.home.files();
+    let file = files[director.rng.below(files.len() as u64) as usize].clone();
+    let (home, name) = (director.home.clone(), file.clone());
+    Edit {
+        what: format!("{file} as at the beginning"),
+        file,
+        apply: Box::new(move |state| state.restore(&name, &home)),
+    }
+}
+
+fn one(rng: &mut Rng) -> Edit {
     match rng.below(20) {
         0..=8 => target(rng),
         9..=11 => group(rng),

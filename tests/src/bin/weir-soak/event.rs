@@ -76,6 +76,9 @@ pub struct Event {
     pub to: SocketAddr,
     /// What.
     pub ask: Ask,
+    /// The server that an open connection has already: no split moves it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// When all was well with this connection last; `from` where it is new. Microseconds, see `clock`.
     pub since: u64,
     /// Before the first byte went out.

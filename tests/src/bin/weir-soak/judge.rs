@@ -73,7 +73,10 @@ struct Views<'a> {
 
 impl Views<'_> {
     fn new(event: &Event, states: Vec<Arc<State>>) -> Views<'_> {
-        let ask = |state: &Arc<State>| state.candidates(&event.client, event.to.ip(), event.to.port(), &event.ask);
+        let ask = |state: &Arc<State>| {
+            let held = event.held.as_deref();
+            state.candidates(&event.client, event.to.ip(), event.to.port(), &event.ask, held)
+        };
         Views {
             event,
             candidates: states.iter().map(ask).collect(),

@@ -107,17 +107,13 @@ pub struct Candidate {
 }
 
 impl State {
-    /// All servers that what a client asks of an address may go to.
-    pub fn candidates(&self, client: &str, to: IpAddr, port: u16, ask: &Ask) -> Vec<Candidate> {
+    /// All servers that what a client asks of an address may go to; the one that `held` names, where it has one already.
+    pub fn candidates(&self, client: &str, to: IpAddr, port: u16, ask: &Ask, held: Option<&str>) -> Vec<Candidate> {
         let service = self.services.iter().find(|(_, service)| service.ips.contains(&to));
-        let servers = match service {
-            Some((name, _)) => self.endpoints_of(name),
-            None => self
-                .pods
-                .iter()
-                .filter(|(_, pod)| pod.ips.contains(&to))
-                .map(|(name, _)| name.clone())
-                .collect(),
+        let servers: BTreeSet<String> = match (held, service) {
+            (Some(held), _) => self.pods.keys().filter(|name| *name == held).cloned().collect(),
+            (None, Some((name, _))) => self.endpoints_of(name),
+            (None, None) => self.at(to).collect(),
         };
         let direct = service.is_none_or(|(_, service)| service.declared && port != 80);
         let candidate = |server: String| {
@@ -130,6 +126,11 @@ impl State {
             }
         };
         servers.into_iter().map(candidate).collect()
+    }
+
+    fn at(&self, ip: IpAddr) -> impl Iterator<Item = String> {
+        let pods = self.pods.iter().filter(move |(_, pod)| pod.ips.contains(&ip));
+        pods.map(|(name, _)| name.clone())
     }
 
     /// Names of the pods that a connection to a Service may end at.

@@ -41,10 +41,10 @@ pub fn run(args: &Args) -> Result<u64> {
     let pause_ms = (100_000 / u64::from(args.rate.max(1))).max(1);
     let fleet = Fleet::new(court.clone(), pause_ms)?;
     let manifests = Manifests::new(fleet.world.dir().join("manifests"))?;
-    let agent = Agent::stopped(&fleet.world, manifests.dir(), &[]);
-    let mut director = Director::new(fleet, manifests, agent, rng, Duration::from_millis(args.grace_ms));
-    let mut cast = set_up(&mut director, &home)?;
-    let outcome = course(args, &mut director, &mut cast, &home);
+    let agent = Agent::stopped(&fleet.world, manifests.dir(), &["--drain-seconds", "3"]);
+    let mut director = Director::new(fleet, manifests, agent, rng, home, Duration::from_millis(args.grace_ms));
+    let mut cast = set_up(&mut director)?;
+    let outcome = course(args, &mut director, &mut cast);
     if stop::signal().is_none() {
         if let Err(error) = &outcome {
             let text: String = format!("{error:#}").chars().take(600).collect();
@@ -65,12 +65,14 @@ pub fn run(args: &Args) -> Result<u64> {
     Ok(court.violations().0)
 }
 
-fn set_up(director: &mut Director, home: &State) -> Result<Cast> {
+fn set_up(director: &mut Director) -> Result<Cast> {
+    let home = director.home.clone();
     director.manifests.namespace(SHOP, Some("enforce"))?;
     director.manifests.namespace(YARD, None)?;
     for file in home.files() {
         director.put(&file, &home.file(&file))?;
     }
+    director.put("deletions", "")?;
     let cast = Cast::make(director)?;
     director.agent.run()?;
     cast.call(director)?;
@@ -80,7 +82,7 @@ fn set_up(director: &mut Director, home: &State) -> Result<Cast> {
 type Rows = Vec<(String, u64, u64, bool)>;
 
 /// What the agent held at the first look and the last, or nothing where a signal came.
-fn course(args: &Args, director: &mut Director, cast: &mut Cast, home: &State) -> Result<Option<Rows>> {
+fn course(args: &Args, director: &mut Director, cast: &mut Cast) -> Result<Option<Rows>> {
     let total = Duration::from_secs(args.seconds);
     let start = Instant::now();
     let (mut next_line, mut restarts, mut first) = (PROGRESS, RESTARTS.iter(), None);
@@ -91,7 +93,7 @@ fn course(args: &Args, director: &mut Director, cast: &mut Cast, home: &State) -
             again(director, *signal, *edit)?;
             restart = restarts.next();
         } else if first.is_none() && passed > total.mul_f64(FIRST_LOOK) {
-            first = Some(look(director, home)?);
+            first = Some(look(director)?);
         } else {
             edit(director, cast)?;
         }
@@ -110,7 +112,7 @@ fn course(args: &Args, director: &mut Director, cast: &mut Cast, home: &State) -
                 .min(total.saturating_sub(start.elapsed())),
         )?;
     }
-    let last = look(director, home)?;
+    let last = look(director)?;
     let rows = last.compare(&first.context("there was no first look")?);
     for (name, before, now, fine) in &rows {
         if !fine {
@@ -138,40 +140,41 @@ fn again(director: &mut Director, signal: i32, edit: bool) -> Result<()> {
     } else {
         "agent stopped"
     });
-    let edits: Vec<Edit> = edit.then(|| edits::random(&mut director.rng)).into_iter().collect();
+    let edits: Vec<Edit> = edit.then(|| edits::random(director)).into_iter().collect();
     director.restart(signal, &edits)
 }
 
 /// Lets everything rest at the policy of the beginning, and looks at what the agent holds then.
-fn look(director: &mut Director, home: &State) -> Result<Held> {
+fn look(director: &mut Director) -> Result<Held> {
     director.last = "a look at what the agent holds".to_string();
     director.fleet.pause(true)?;
-    let mut files = director.court.history().latest().files();
-    files.extend(home.files());
-    files.sort();
-    files.dedup();
+    let home = director.home.clone();
+    let wanted = home.files();
     eventually("no connection is open while all clients rest", || {
         stop::check()?;
         Ok(director.agent.metrics()?.sum("weir_engine_open", &[]) == 0.0)
     })?;
+    director.note("everything rests", |state| {
+        let pods = std::mem::take(&mut state.pods);
+        *state = State { pods, ..home.clone() };
+    });
+    for file in director.files() {
+        if !wanted.contains(&file) && !file.starts_with("pod-") && file != "deletions" {
+            director.remove(&file)?;
+        }
+    }
     // Without any grant, idle connections to servers go, too; then the policy of the beginning again.
     for empty in [true, false] {
-        let mut wanted = Vec::new();
-        director.note("everything rests", |state| {
-            *state = State {
-                pods: state.pods.clone(),
-                ..home.clone()
-            };
-        });
-        for file in &files {
+        let mut shown = vec![director.put("deletions", "")?];
+        for file in &wanted {
             let text = if empty && file.starts_with("target-") {
                 String::new()
             } else {
                 home.file(file)
             };
-            wanted.push(director.put(file, &text)?);
+            shown.push(director.put(file, &text)?);
         }
-        director.settle(&wanted)?;
+        director.settle(&shown)?;
         stop::pause(Duration::from_millis(500))?;
     }
     // Threads that wait for blocking work end after ten seconds without any; memory is given back with them.

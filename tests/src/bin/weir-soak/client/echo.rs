@@ -94,6 +94,7 @@ impl Echo {
 impl Worker for Echo {
     fn turn(&mut self, me: &Me) {
         let span = Span::from_now(self.open.as_ref().map(|open| open.fine));
+        let held = self.open.as_ref().map(|open| open.server.clone());
         let result = match self.open.take() {
             None => self.first(me),
             Some(mut open) => self.round(&mut open).map(|()| open),
@@ -107,7 +108,7 @@ impl Worker for Echo {
                 Outcome::Served(Some(server))
             }
         };
-        me.report(self.kind, self.to, Ask::Bytes, span, outcome);
+        me.report_held(self.kind, self.to, Ask::Bytes, held, span, outcome);
     }
 
     fn rest(&mut self) {

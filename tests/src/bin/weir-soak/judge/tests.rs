@@ -42,6 +42,7 @@ fn event(from: u64, outcome: Outcome) -> Event {
         kind: Kind::Echo,
         to: SocketAddr::from(([10, 0, 0, 2], 9000)),
         ask: Ask::Bytes,
+        held: None,
         since: from,
         from,
         until: from + 10,

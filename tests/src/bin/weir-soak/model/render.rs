@@ -1,5 +1,6 @@
 //! The state as manifests: one file for each object, so that an edit changes one file.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
@@ -39,6 +40,25 @@ impl State {
             _ => None,
         };
         text.unwrap_or_default()
+    }
+
+    /// Makes the object of that file what it is in another state.
+    pub fn restore(&mut self, file: &str, other: &State) {
+        fn copy<V: Clone>(to: &mut BTreeMap<String, V>, from: &BTreeMap<String, V>, name: &str) {
+            to.remove(name);
+            to.extend(
+                from.get_key_value(name)
+                    .map(|(name, value)| (name.clone(), value.clone())),
+            );
+        }
+        match file.split_once('-') {
+            Some(("target", name)) => copy(&mut self.targets, &other.targets, name),
+            Some(("group", name)) => copy(&mut self.groups, &other.groups, name),
+            Some(("route", name)) => copy(&mut self.routes, &other.routes, name),
+            Some(("split", name)) => copy(&mut self.splits, &other.splits, name),
+            Some(("binding", name)) => copy(&mut self.bindings, &other.bindings, name),
+            _ => {}
+        }
     }
 
     /// Names of the files of all objects but pods.

@@ -56,7 +56,12 @@ fn get(path: &str) -> Ask {
 /// Bytes at 9000, bytes at 80, GET /books at 9000, at 80, GET / at 80.
 fn answers(state: &State) -> [bool; 5] {
     let to = IpAddr::from([10, 0, 0, 2]);
-    let ask = |port, ask: Ask| state.candidates("client", to, port, &ask).iter().any(|one| one.allowed);
+    let ask = |port, ask: Ask| {
+        state
+            .candidates("client", to, port, &ask, None)
+            .iter()
+            .any(|one| one.allowed)
+    };
     [
         ask(9000, Ask::Bytes),
         ask(80, Ask::Bytes),
@@ -124,7 +129,7 @@ fn splits_and_selectors_say_who_may_answer() {
         },
     );
     let servers = |state: &State| -> Vec<String> {
-        let candidates = state.candidates("client", ip, 9000, &Ask::Bytes);
+        let candidates = state.candidates("client", ip, 9000, &Ask::Bytes, None);
         candidates.into_iter().map(|one| one.server).collect()
     };
     assert_eq!(
@@ -137,4 +142,6 @@ fn splits_and_selectors_say_who_may_answer() {
         vec![("v1".into(), 3), ("v2".into(), 0), ("v3".into(), 1)],
     );
     assert_eq!(servers(&state), ["one"], "weight 0 and a missing backend get nothing");
+    let held = state.candidates("client", ip, 9000, &Ask::Bytes, Some("two"));
+    assert_eq!(held.len(), 1, "what has its server stays there");
 }
