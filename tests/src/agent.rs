@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::http::{self, Framing};
 use crate::metrics::Metrics;
-use crate::world::{NODE, Names, World};
+use crate::world::Names;
 use crate::{exec, wait};
 
 /// Admin address, inside the node's own network namespace.
@@ -28,21 +28,21 @@ pub struct Agent {
 
 impl Agent {
     /// Starts `weir agent` on a folder and waits until it is ready.
-    pub fn start(world: &World, manifests: &Path, args: &[&str]) -> Result<Agent> {
+    pub fn start(world: &Names, manifests: &Path, args: &[&str]) -> Result<Agent> {
         let mut agent = Agent::stopped(world, manifests, args);
         agent.run()?;
         Ok(agent)
     }
 
     /// Not started yet: [`Agent::run`] does it.
-    pub fn stopped(world: &World, manifests: &Path, args: &[&str]) -> Agent {
+    pub fn stopped(world: &Names, manifests: &Path, args: &[&str]) -> Agent {
         let args = args.iter().map(|arg| arg.to_string()).collect();
         Agent {
-            world: Names::clone(world),
+            world: world.clone(),
             manifests: manifests.to_path_buf(),
             args,
             child: None,
-            log: world.dir().join("agent.log"),
+            log: world.dir().join(format!("agent-{}.log", world.node())),
         }
     }
 
@@ -81,11 +81,12 @@ impl Agent {
     /// The command that starts it, for those who want to see its output and its end.
     pub fn command(&self) -> Result<Command> {
         let mut command = self.world.node_command(&exec::weir()?)?;
-        command
-            .arg("agent")
-            .arg("--manifests")
-            .arg(&self.manifests)
-            .args(["--node", NODE, "--admin", ADMIN]);
+        command.arg("agent").arg("--manifests").arg(&self.manifests).args([
+            "--node",
+            self.world.node(),
+            "--admin",
+            ADMIN,
+        ]);
         command
             .arg("--cgroup")
             .arg(self.world.pods_cgroup())

@@ -160,6 +160,11 @@ impl Mesh {
         Agent::start(&self.world, self.dir(), args)
     }
 
+    /// Starts an agent on another node, on the same manifests.
+    pub fn agent_at(&self, remote: &Remote) -> Result<Agent> {
+        Agent::start(&self.world.at(remote), self.dir(), &[])
+    }
+
     /// The folder.
     pub fn dir(&self) -> &Path {
         self.manifests.dir()

@@ -12,7 +12,7 @@
 
 use std::fs;
 use std::ops::Deref;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
@@ -67,7 +67,11 @@ impl World {
         );
         let cgroup = cgroup::mount_point()?.join(&id);
         let world = World {
-            names: Names { id, cgroup },
+            names: Names {
+                id,
+                cgroup,
+                other: None,
+            },
             next_pod: AtomicU32::new(1),
             next_node: AtomicU32::new(1),
         };
@@ -158,7 +162,18 @@ pub fn clean(id: &str) -> Result<()> {
     for name in netns::list(&format!("{id}-"))? {
         results.push(netns::remove(&name));
     }
-    for dir in [Path::new("/sys/fs/bpf").join(id), directory(id)] {
+    let pins = fs::read_dir("/sys/fs/bpf")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|dir| dir.path());
+    let other = format!("{id}-");
+    // Those of the first node's agent, and of agents of other nodes.
+    let ours = |dir: &PathBuf| {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy();
+        name == id || name.starts_with(&other)
+    };
+    for dir in pins.filter(ours).chain([directory(id)]) {
         // Pins of a killed agent's programs go one after the other; a busy one is worth a second try.
         results.push(wait::until(Duration::from_secs(1), || match fs::remove_dir_all(&dir) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -14,7 +14,7 @@ use weir_tests::protocol::{Recorder, Talk};
 use weir_tests::server::HTTP;
 use weir_tests::shop::STORE4;
 use weir_tests::world::Pod;
-use weir_tests::{Mesh, exec, smi};
+use weir_tests::{Agent, Mesh, exec, smi};
 
 /// Anything but `/s…`, and `OPTIONS *`.
 fn grant(mesh: &Mesh) -> Result<()> {
@@ -48,6 +48,26 @@ fn every_case_comes_out_right_from_a_peer_of_another_node() -> Result<()> {
     let mut ends = Pods::start(&buyer, &store, store.v4())?;
     let _agent = mesh.agent()?;
     every_case(&mut ends)
+}
+
+#[test]
+fn every_case_comes_out_right_across_two_nodes() -> Result<()> {
+    let mut mesh = Mesh::new()?;
+    let remote = mesh.world.remote("node-b")?;
+    let (buyer, store) = (mesh.remote_client(&remote, "buyer")?, mesh.client("store")?);
+    mesh.service("store", "store", &[&STORE4.to_string()])?;
+    grant(&mesh)?;
+    let mut ends = Pods::start(&buyer, &store, STORE4)?;
+    let (far, near) = (mesh.agent_at(&remote)?, mesh.agent()?);
+    every_case(&mut ends)?;
+    // Both have read each message.
+    let requests = |agent: &Agent| Ok::<_, anyhow::Error>(agent.metrics()?.sum("weir_engine_requests_total", &[]));
+    let (far, near) = (requests(&far)?, requests(&near)?);
+    ensure!(
+        far > near && near > 100.0,
+        "{far} requests at the client's agent, {near} at the server's"
+    );
+    Ok(())
 }
 
 fn every_case(ends: &mut Pods) -> Result<()> {
@@ -109,6 +129,10 @@ impl Ends for Pods {
 
     fn got(&mut self) -> Got {
         self.server.ask(&Recorder::Got).expect("the recorder answers")
+    }
+
+    fn is_one_core(&self) -> bool {
+        false
     }
 }
 

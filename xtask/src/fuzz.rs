@@ -15,7 +15,7 @@ use crate::run::Run;
 use crate::setup;
 
 /// Every target; `fuzz/Cargo.toml` has the same.
-const TARGETS: &[&str] = &["head", "body", "path", "detect", "manifests", "differential"];
+const TARGETS: &[&str] = &["head", "body", "path", "detect", "sni", "manifests", "differential"];
 
 /// Runs these targets, or all, each for so many seconds.
 pub fn run(targets: &[String], seconds: u64) -> Result<()> {

@@ -63,7 +63,7 @@ enum Command {
     },
     /// Fuzz codec, paths, detection and manifests; what is found becomes a test (needs a nightly compiler)
     Fuzz {
-        /// Which: head, body, path, detect, manifests or differential; all where none is named
+        /// Which: head, body, path, detect, sni, manifests or differential; all where none is named
         targets: Vec<String>,
         /// For how long each
         #[arg(long, default_value_t = 60)]

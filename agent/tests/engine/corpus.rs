@@ -29,6 +29,10 @@ impl Ends for Loopback {
     fn got(&mut self) -> Got {
         self.tape.got()
     }
+
+    fn is_one_core(&self) -> bool {
+        self.mesh.config.cores == 1
+    }
 }
 
 fn every_case(pieces: bool) {

@@ -4,6 +4,7 @@ use weir_core::detect::{Detected, MAX_PREFIX, detect};
 use weir_core::http1::{
     Body, BodyMode, Downstream, Framing, Limits, Version, parse_request, parse_response, write_response,
 };
+use weir_core::tls::{Hello, MAX_HELLO, server_name};
 
 /// A prefix asks for more or says what the whole says; what is written is read again and written the same.
 ///
@@ -130,5 +131,29 @@ pub fn detection(bytes: &[u8]) {
     }
     if let Ok(Some(_)) = parse_request(bytes, &Limits::default()) {
         assert_eq!(detect(bytes), Detected::Http1, "{}", bytes.escape_ascii());
+    }
+}
+
+/// A server name is told once, from no more bytes than may be asked for, and is a name.
+///
+/// # Panics
+/// It is not so.
+pub fn server_names(bytes: &[u8]) {
+    let mut settled = Hello::NeedMore;
+    for end in 0..=bytes.len() {
+        let answer = server_name(&bytes[..end]);
+        assert!(
+            settled == Hello::NeedMore || answer == settled,
+            "{end}: {answer:?}, not {settled:?}"
+        );
+        assert!(
+            answer != Hello::NeedMore || end < MAX_HELLO,
+            "asks for more than it may"
+        );
+        if let Hello::Name(name) = &answer {
+            let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_.".contains(&byte);
+            assert!((1..=253).contains(&name.len()) && name.bytes().all(good), "{name}");
+        }
+        settled = answer;
     }
 }

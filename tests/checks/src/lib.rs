@@ -13,7 +13,7 @@ mod reader;
 pub mod seeds;
 
 pub use differential::differential;
-pub use heads::{bodies, detection, heads};
+pub use heads::{bodies, detection, heads, server_names};
 pub use manifests::manifests;
 pub use paths::paths;
 
@@ -26,6 +26,7 @@ pub const ALL: &[(&str, Check)] = &[
     ("body", bodies),
     ("path", paths),
     ("detect", detection),
+    ("sni", server_names),
     ("manifests", manifests),
     ("differential", differential),
 ];

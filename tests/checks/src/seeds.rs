@@ -34,6 +34,7 @@ pub fn of(name: &str) -> Vec<Vec<u8>> {
             let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
             short.map(|case| case.sends.to_vec()).chain([tls, preface]).collect()
         }
+        "sni" => (1..=64).map(client_hello).collect(),
         "manifests" => golden(),
         _ => short.map(|case| case.sends.to_vec()).collect(),
     }
@@ -85,4 +86,25 @@ fn golden() -> Vec<Vec<u8>> {
         }
     }
     seeds
+}
+
+/// A ClientHello (RFC 8446 section 4.1.2) for some server, in records of at most so many bytes.
+fn client_hello(most: usize) -> Vec<u8> {
+    let vector = |bytes: &[u8]| [&(bytes.len() as u16).to_be_bytes()[..], bytes].concat();
+    let name = format!("Store-{most}.shop.svc");
+    let names = vector(&[&[0][..], &vector(name.as_bytes())].concat());
+    let extensions = [&[0, 10][..], &vector(&[0, 2, 0, 29]), &[0, 0], &vector(&names)].concat();
+    let body = [
+        &[3, 3][..],
+        &[7; 32],
+        &[2, 1, 2],
+        &vector(&[0x13, 0x01]),
+        &[1, 0],
+        &vector(&extensions),
+    ]
+    .concat();
+    let length = (body.len() as u32).to_be_bytes();
+    let message = [&[1, length[1], length[2], length[3]][..], &body].concat();
+    let record = |part: &[u8]| [&[22, 3, 1][..], &vector(part)].concat();
+    message.chunks(most).flat_map(record).collect()
 }

@@ -145,6 +145,11 @@ fn mutated_first_bytes_are_told_once() {
 }
 
 #[test]
+fn mutated_hellos_have_one_name() {
+    run("sni", 2000);
+}
+
+#[test]
 fn mutated_manifests_leave_nothing_behind() {
     run("manifests", 300);
 }

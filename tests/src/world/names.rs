@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Result;
 
-use super::directory;
+use super::{NODE, Remote, directory};
 use crate::{exec, netns};
 
 /// The names of a world's parts. Owns none of them.
@@ -13,6 +13,8 @@ use crate::{exec, netns};
 pub struct Names {
     pub(super) id: String,
     pub(super) cgroup: PathBuf,
+    /// Another node of this world, by name; `None`: the first one.
+    pub(super) other: Option<String>,
 }
 
 impl Names {
@@ -26,9 +28,25 @@ impl Names {
         directory(&self.id)
     }
 
+    /// The same world, seen from another node of it: an agent that is started with these names runs there.
+    pub fn at(&self, remote: &Remote) -> Names {
+        Names {
+            other: Some(remote.name.clone()),
+            ..self.clone()
+        }
+    }
+
+    /// Name of the node.
+    pub fn node(&self) -> &str {
+        self.other.as_deref().unwrap_or(NODE)
+    }
+
     /// The control group that the programs are attached to. Pods' processes run below it, the agent does not.
     pub fn pods_cgroup(&self) -> PathBuf {
-        self.cgroup.join("pods")
+        match self.other {
+            None => self.cgroup.join("pods"),
+            Some(_) => self.outside_cgroup(),
+        }
     }
 
     /// Where the agent runs.
@@ -36,19 +54,24 @@ impl Names {
         self.cgroup.join("agent")
     }
 
-    /// Where the processes of other nodes' pods run, and those that left their pod's group: no program is attached.
+    /// Where the processes of other nodes' pods run, and those that left their pod's group: no program of the first node's
+    /// agent is attached.
     pub fn outside_cgroup(&self) -> PathBuf {
         self.cgroup.join("outside")
     }
 
     /// Where the agent pins.
     pub fn bpffs(&self) -> PathBuf {
-        Path::new("/sys/fs/bpf").join(&self.id)
+        let name = match &self.other {
+            None => self.id.clone(),
+            Some(other) => format!("{}-{other}", self.id),
+        };
+        Path::new("/sys/fs/bpf").join(name)
     }
 
     /// Name of the node's network namespace.
     pub fn node_netns(&self) -> String {
-        format!("{}-node", self.id)
+        format!("{}-{}", self.id, self.other.as_deref().unwrap_or("node"))
     }
 
     /// Runs `work` inside the node's network namespace, where the agent's admin address is.
