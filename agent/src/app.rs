@@ -63,6 +63,8 @@ pub struct Config {
     pub bpffs: PathBuf,
     /// Table sizes.
     pub sizes: Sizes,
+    /// How long answers to datagrams are waited for, and how long a UDP flow keeps to its endpoint, seconds.
+    pub udp_idle_seconds: u32,
     /// `errno` of a refused `connect()`.
     pub errno: u32,
     /// The engine.
@@ -108,6 +110,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let mut programs = bpf::load(&bpf::Options {
         bpffs: config.bpffs.clone(),
         sizes: config.sizes,
+        udp_idle_seconds: config.udp_idle_seconds,
     })?;
     let origins = Arc::new(Origins::new(&programs)?);
     let kernel_stats = bpf::Stats::take(&mut programs)?;
@@ -115,7 +118,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     // SAFETY: the descriptor is the ring buffer's own, which the registration owns and never gives away.
     let events = unsafe { AsyncFd::register_with_interest(events, Interest::READABLE) }
         .map_err(|error| anyhow!("can't wait for kernel events: {error}"))?;
-    let tables = Tables::take(&mut programs)?;
+    let tables = Tables::take(&mut programs, &config.sizes)?;
     let publisher = Publisher::new(programs, tables, origins.clone(), config.cgroup.clone(), config.sizes);
 
     let limits = &config.engine.limits;

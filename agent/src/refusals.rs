@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tracing::warn;
-use weir_abi::{EVENT_AUDIT, EVENT_NO_ENDPOINT, Event, IPPROTO_UDP};
+use weir_abi::{EVENT_AUDIT, EVENT_NO_ENDPOINT, EVENT_SOURCE, Event, IPPROTO_TCP, IPPROTO_UDP};
 use weir_core::identity::Identity;
 use weir_core::policy::Verdict;
 use weir_core::snapshot::{PodInfo, Snapshot};
@@ -42,7 +42,7 @@ pub struct Line {
     pub destination_identity: String,
     /// Server port.
     pub port: u16,
-    /// `tcp` or `udp`.
+    /// `tcp`, `udp` or `other`.
     pub protocol: &'static str,
     /// It passed, and would have been refused.
     pub audit: bool,
@@ -210,10 +210,14 @@ pub fn from_kernel(event: &Event, snapshot: &Snapshot) -> Line {
     let mut line = Line {
         by: "kernel",
         audit: event.kind & EVENT_AUDIT != 0,
-        protocol: if event.proto == IPPROTO_UDP { "udp" } else { "tcp" },
         source: Some(source),
         destination: Some(destination),
         port,
+        protocol: match event.proto {
+            IPPROTO_TCP => "tcp",
+            IPPROTO_UDP => "udp",
+            _ => "other",
+        },
         count: 1 + u64::from(event.suppressed),
         ..Line::default()
     };
@@ -221,12 +225,41 @@ pub fn from_kernel(event: &Event, snapshot: &Snapshot) -> Line {
     line.name_destination(snapshot.peers.get(&destination).map(|pod| pod.as_ref()));
     if kind == EVENT_NO_ENDPOINT {
         line.missing = "the Service has no ready endpoint".to_owned();
-        if let Some(root) = snapshot.roots.get(&std::net::SocketAddr::new(destination, port)) {
+        let roots = match event.proto {
+            IPPROTO_UDP => &snapshot.udp_roots,
+            _ => &snapshot.roots,
+        };
+        if let Some(root) = roots.get(&std::net::SocketAddr::new(destination, port)) {
             line.destination_pod = format!("Service {}", root.service);
         }
         return line;
     }
     let (src, dst) = (Identity(event.src_identity), Identity(event.dst_identity));
+    if kind == EVENT_SOURCE {
+        // The address is somebody else's, or nobody's: only the identity tells who it was.
+        line.source_pod.clear();
+        line.source_identity = snapshot
+            .identities
+            .get(&src)
+            .map(ToString::to_string)
+            .unwrap_or_default();
+        line.missing = "the source address is not the pod's own".to_owned();
+        return line;
+    }
+    match event.proto {
+        IPPROTO_TCP => {}
+        IPPROTO_UDP => {
+            line.missing = match snapshot.authorize_udp(src, dst, port) {
+                Err(missing) => missing.to_string(),
+                Ok(_) => "allowed by now".to_owned(),
+            };
+            return line;
+        }
+        proto => {
+            line.missing = format!("no rule can allow IP protocol {proto}");
+            return line;
+        }
+    }
     line.missing = match snapshot.authorize_tcp(src, dst, port) {
         Err(missing) => missing.to_string(),
         // Either policy has changed since, or the verdict is the engine's and something got past it.

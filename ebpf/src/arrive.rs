@@ -1,5 +1,5 @@
-//! cgroup_skb ingress at the pods' cgroup: the second line behind sk_lookup, and the note that the engine finds a
-//! captured connection by.
+//! cgroup_skb ingress at the pods' cgroup: the server's side of everything but TCP, the second line behind sk_lookup for
+//! TCP, and the note that the engine finds a captured connection by.
 //!
 //! - **SYN**: checked again, because an sk_lookup refusal loses to any other sk_lookup program of the namespace that
 //!   selects a socket, and because a namespace can be without its link for a moment.
@@ -7,74 +7,66 @@
 //!   the client's port before the connection is established, hence before the engine can accept it. This takes the
 //!   place of a sock_ops program, which the kernel would call nine times for every connection of every pod.
 //!
+//! - **UDP and other protocols**: see `datagram`.
+//!
 //! Bias: it runs for each TCP segment, so the first test lets everything without SYN go, by direct packet access.
 //! A packet of an enrolled pod that can't be read is dropped.
 
-use core::{mem::MaybeUninit, ptr::read_volatile};
+use core::ptr::read_volatile;
 
 use aya_ebpf::{
     bindings::__sk_buff,
     helpers::{
         bpf_get_netns_cookie,
-        generated::{bpf_sk_fullsock, bpf_sk_storage_get, bpf_skb_load_bytes},
+        generated::{bpf_sk_fullsock, bpf_sk_storage_get},
     },
     programs::SkBuffContext,
 };
 use weir_abi::{
-    Addr, Counter, EVENT_SYN, Event, IDENTITY_UNKNOWN, IPPROTO_TCP, ORIGIN_V6, PEER_ENFORCED, ROLE_CAPTURED,
-    ROLE_LISTENER, SocketMark,
+    Counter, EVENT_SYN, Event, IDENTITY_UNKNOWN, IPPROTO_TCP, ORIGIN_V6, PEER_ENFORCED, ROLE_CAPTURED, ROLE_LISTENER,
+    ROLE_SERVING, SocketMark,
 };
 
 use crate::{
+    datagram::{self, Pod},
     emit,
+    leave::{is_connected, is_icmp},
     maps::{ORIGINS, OriginWords, PEERS, PODS, count, sockets},
+    packet::{self, ACK, LOOPBACK, Packet, Parsed, SYN},
     verdict::{self, Denied, Verdict},
 };
 
-const PASS: i32 = 1;
-const DROP: i32 = 0;
-const SYN: u32 = 0x02;
-const ACK: u32 = 0x10;
-/// How many IPv6 extension headers are walked before a packet counts as unreadable.
-const EXTENSIONS: usize = 6;
+pub const PASS: i32 = 1;
+pub const DROP: i32 = 0;
 
 /// 1 where the kernel has the cookie of a packet's network namespace (6.16 and later), set by the loader. Elsewhere the
 /// pod is only known by the packet's destination.
 #[unsafe(no_mangle)]
 static HAS_PACKET_COOKIE: u32 = 0;
 
-#[derive(Default)]
-struct Segment {
-    src: Addr,
-    dst: Addr,
-    dst_port: u32,
-    flags: u32,
-}
-
-/// What the headers say. A plain code beside a segment that is always initialised: an enum with a payload leaves
-/// registers undefined on some paths, which the verifier refuses.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Parsed {
-    NotTcp,
-    Unreadable,
-    Tcp,
+/// See [`HAS_PACKET_COOKIE`].
+#[inline(always)]
+pub fn has_packet_cookie() -> bool {
+    // SAFETY: set by the loader and never changed.
+    unsafe { read_volatile(&HAS_PACKET_COOKIE) != 0 }
 }
 
 /// cgroup_skb ingress.
 #[inline(always)]
 pub fn arrive(ctx: SkBuffContext) -> i32 {
     let skb = ctx.skb.skb;
-    if without_syn(skb) {
+    if packet::without_syn(skb) {
         return PASS;
     }
-    let mut segment = Segment::default();
-    let parsed = parse(skb, &mut segment);
-    if parsed == Parsed::NotTcp {
+    // SAFETY: the context is valid for the program's run.
+    let device = unsafe { read_volatile(&(*skb).ifindex) };
+    let mut segment = Packet::default();
+    let parsed = packet::parse(skb, &mut segment);
+    if parsed == Parsed::NotIp {
         return PASS;
     }
     let (mut cookie, mut server, mut flags) = (0u64, 0u64, 0u32);
-    // SAFETY: set by the loader and never changed.
-    if unsafe { read_volatile(&HAS_PACKET_COOKIE) } != 0 {
+    if has_packet_cookie() {
         // SAFETY: the context is a valid argument of the helper.
         let namespace = unsafe { bpf_get_netns_cookie(skb.cast()) };
         // SAFETY: entries are integers; one that is replaced meanwhile reads as old or new.
@@ -97,6 +89,14 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
     if parsed == Parsed::Unreadable {
         return DROP;
     }
+    if segment.proto != IPPROTO_TCP {
+        let pod = Pod {
+            cookie,
+            identity: server,
+            flags,
+        };
+        return datagram(skb, device, &pod, &segment);
+    }
     if segment.flags & SYN == 0 {
         return PASS;
     }
@@ -114,8 +114,25 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
     judge(cookie, (server, flags), &segment, mark)
 }
 
+/// What is not TCP.
 #[inline(always)]
-fn judge(cookie: u64, (server, flags): (u64, u32), segment: &Segment, mark: *const SocketMark) -> i32 {
+fn datagram(skb: *mut __sk_buff, device: u32, pod: &Pod, packet: &Packet) -> i32 {
+    // What comes over lo was sent by the pod itself.
+    if device == LOOPBACK || is_icmp(packet.proto) {
+        return PASS;
+    }
+    let mark = receiver(skb);
+    // SAFETY: where not null, it is the storage of the receiving socket.
+    let serving = !mark.is_null() && unsafe { (*mark).role } == ROLE_SERVING;
+    if datagram::arrive(pod, packet, is_connected(skb), serving) {
+        PASS
+    } else {
+        DROP
+    }
+}
+
+#[inline(always)]
+fn judge(cookie: u64, (server, flags): (u64, u32), segment: &Packet, mark: *const SocketMark) -> i32 {
     if segment.src == segment.dst || segment.dst.is_loopback() {
         return PASS;
     }
@@ -162,7 +179,7 @@ fn judge(cookie: u64, (server, flags): (u64, u32), segment: &Segment, mark: *con
 
 /// Notes a captured connection for the engine, by the client's port.
 #[inline(always)]
-fn note(cookie: u64, segment: &Segment, mark: SocketMark) {
+fn note(cookie: u64, segment: &Packet, mark: SocketMark) {
     let key = segment.dst_port | if segment.dst.is_v4() { 0 } else { ORIGIN_V6 };
     // SAFETY: the inner map is only used through helpers.
     let noted = match unsafe { ORIGINS.get(&cookie) } {
@@ -198,108 +215,4 @@ fn receiver(skb: *mut __sk_buff) -> *const SocketMark {
         }
         bpf_sk_storage_get(sockets(), sk.cast(), core::ptr::null_mut(), 0).cast()
     }
-}
-
-/// True for a TCP segment without SYN, read directly from the packet: the one test that most packets meet.
-#[inline(always)]
-fn without_syn(skb: *mut __sk_buff) -> bool {
-    // SAFETY: reads stay below `data_end`, which is checked first.
-    unsafe {
-        let data = (*skb).data as usize;
-        let end = (*skb).data_end as usize;
-        if data + 40 > end {
-            return false;
-        }
-        let head = data as *const u8;
-        // IPv4 without options, TCP.
-        if read_volatile(head) == 0x45 {
-            return read_volatile(head.add(9)) == IPPROTO_TCP as u8 && read_volatile(head.add(33)) & SYN as u8 == 0;
-        }
-        // IPv6 without extension headers, TCP.
-        data + 60 <= end
-            && read_volatile(head) >> 4 == 6
-            && read_volatile(head.add(6)) == IPPROTO_TCP as u8
-            && read_volatile(head.add(53)) & SYN as u8 == 0
-    }
-}
-
-#[inline(always)]
-fn load<T: Copy>(skb: *mut __sk_buff, offset: u32) -> Option<T> {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the value has room for its own size, and is filled when the helper says so; `T` is made of integers.
-    unsafe {
-        let result = bpf_skb_load_bytes(skb.cast(), offset, value.as_mut_ptr().cast(), size_of::<T>() as u32);
-        if result == 0 { Some(value.assume_init()) } else { None }
-    }
-}
-
-#[inline(always)]
-fn parse(skb: *mut __sk_buff, segment: &mut Segment) -> Parsed {
-    let Some(first) = load::<u8>(skb, 0) else {
-        return Parsed::Unreadable;
-    };
-    match first >> 4 {
-        4 => parse_v4(skb, segment),
-        6 => parse_v6(skb, segment),
-        _ => Parsed::NotTcp,
-    }
-}
-
-/// RFC 791, 3.1. Words are as in the packet: network order.
-#[inline(always)]
-fn parse_v4(skb: *mut __sk_buff, segment: &mut Segment) -> Parsed {
-    let Some(head) = load::<[u32; 5]>(skb, 0) else {
-        return Parsed::Unreadable;
-    };
-    if u32::from_be(head[2]) >> 16 & 0xff != IPPROTO_TCP {
-        return Parsed::NotTcp;
-    }
-    segment.src = Addr::from_v4_word(head[3]);
-    segment.dst = Addr::from_v4_word(head[4]);
-    parse_tcp(skb, (u32::from_be(head[0]) >> 24 & 15) * 4, segment)
-}
-
-/// RFC 8200, 3 and 4.
-#[inline(always)]
-fn parse_v6(skb: *mut __sk_buff, segment: &mut Segment) -> Parsed {
-    let Some(head) = load::<[u32; 10]>(skb, 0) else {
-        return Parsed::Unreadable;
-    };
-    segment.src = Addr([head[2], head[3], head[4], head[5]]);
-    segment.dst = Addr([head[6], head[7], head[8], head[9]]);
-    let (mut next, mut offset) = (u32::from_be(head[1]) >> 8 & 0xff, 40u32);
-    for _ in 0..EXTENSIONS {
-        if !is_extension(next) {
-            break;
-        }
-        let Some([following, units]) = load::<[u8; 2]>(skb, offset) else {
-            return Parsed::Unreadable;
-        };
-        next = u32::from(following);
-        offset += (u32::from(units) + 1) * 8;
-    }
-    if is_extension(next) {
-        return Parsed::Unreadable;
-    }
-    if next != IPPROTO_TCP {
-        return Parsed::NotTcp;
-    }
-    parse_tcp(skb, offset, segment)
-}
-
-/// Hop-by-hop options, routing, destination options. Fragments are whole again at this hook.
-#[inline(always)]
-fn is_extension(next: u32) -> bool {
-    next == 0 || next == 43 || next == 60
-}
-
-/// RFC 9293, 3.1.
-#[inline(always)]
-fn parse_tcp(skb: *mut __sk_buff, offset: u32, segment: &mut Segment) -> Parsed {
-    let Some(head) = load::<[u32; 4]>(skb, offset) else {
-        return Parsed::Unreadable;
-    };
-    segment.dst_port = u32::from_be(head[0]) & 0xffff;
-    segment.flags = u32::from_be(head[3]) >> 16 & 0xff;
-    Parsed::Tcp
 }

@@ -27,6 +27,8 @@ use weir_abi::{
 use crate::{
     emit,
     maps::{PEERS, PODS, SERVICES, SLOTS, count, sockets},
+    send,
+    sock_addr::Place,
     verdict::{self, Denied, Verdict},
 };
 
@@ -43,7 +45,7 @@ enum Decision {
 }
 
 /// Return values of the program: 1 lets the system call go on, 0 makes it fail.
-const PROCEED: i32 = 1;
+pub const PROCEED: i32 = 1;
 const FAIL: i32 = 0;
 
 /// connect4.
@@ -88,15 +90,15 @@ fn port_of(word: u32) -> u32 {
 
 #[inline(always)]
 fn run(ctx: *mut bpf_sock_addr, dst: Addr, port: u32, proto: u32, v6_socket: bool) -> i32 {
+    if proto != IPPROTO_TCP && proto != IPPROTO_MPTCP {
+        return send::connect(ctx, Place { addr: dst, port, proto }, v6_socket);
+    }
     // SAFETY: the context is a valid argument of the helper.
     let cookie = unsafe { bpf_get_netns_cookie(ctx.cast()) };
     // SAFETY: entries are integers; one that is replaced meanwhile reads as old or new.
     let Some(pod) = (unsafe { PODS.get(cookie) }) else {
         return PROCEED;
     };
-    if proto != IPPROTO_TCP && proto != IPPROTO_MPTCP {
-        return PROCEED;
-    }
     let mark = mark_of(ctx);
     if !mark.is_null() {
         // SAFETY: not null, so it is this socket's storage.
@@ -271,7 +273,7 @@ fn engine_listens(ctx: *mut bpf_sock_addr, pod: &PodEntry, dst: Addr) -> bool {
 
 /// Picks an endpoint by weight: a column at random, then one of its two endpoints (Walker's alias method).
 #[inline(always)]
-fn endpoint(block: u64, slots: u32) -> Option<(Addr, u32)> {
+pub fn endpoint(block: u64, slots: u32) -> Option<(Addr, u32)> {
     if slots == 0 {
         return None;
     }
@@ -312,7 +314,7 @@ fn report(cookie: u64, pod: &PodEntry, dst: Addr, port: u32, server: u64, kind: 
 }
 
 #[inline(always)]
-fn refuse(errno: u32) -> i32 {
+pub fn refuse(errno: u32) -> i32 {
     // The verifier of 7.2 wants to see a value from -4095 to 0, in all 64 bits of the register.
     let value = -i64::from(errno & 0xfff);
     if value != 0 {
@@ -327,7 +329,7 @@ fn refuse(errno: u32) -> i32 {
 
 /// This socket's mark, null where it has none.
 #[inline(always)]
-fn mark_of(ctx: *mut bpf_sock_addr) -> *mut SocketMark {
+pub fn mark_of(ctx: *mut bpf_sock_addr) -> *mut SocketMark {
     // SAFETY: the context's socket is a valid argument; no value is created.
     unsafe {
         let sk = (*ctx).__bindgen_anon_1.sk;
@@ -336,7 +338,7 @@ fn mark_of(ctx: *mut bpf_sock_addr) -> *mut SocketMark {
 }
 
 #[inline(always)]
-fn remember(ctx: *mut bpf_sock_addr, mut mark: SocketMark) -> bool {
+pub fn remember(ctx: *mut bpf_sock_addr, mut mark: SocketMark) -> bool {
     // SAFETY: the context's socket is a valid argument, `mark` lives until the call returns, and a pointer that is not
     // null is this socket's storage.
     unsafe {
@@ -352,7 +354,7 @@ fn remember(ctx: *mut bpf_sock_addr, mut mark: SocketMark) -> bool {
 }
 
 #[inline(always)]
-fn forget(ctx: *mut bpf_sock_addr) {
+pub fn forget(ctx: *mut bpf_sock_addr) {
     // SAFETY: the context's socket is a valid argument.
     unsafe {
         let sk = (*ctx).__bindgen_anon_1.sk;

@@ -4,13 +4,21 @@
 //! given: what is not in `PODS` or `PEERS` is not touched. Entry points must not have the name of an ELF section.
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
 mod arrive;
+mod atomic;
 mod connect;
+mod datagram;
 mod emit;
+mod leave;
 mod lookup;
 mod maps;
+mod packet;
 mod peername;
+mod picked;
+mod send;
+mod sock_addr;
 mod verdict;
 
 use aya_ebpf::{
@@ -52,6 +60,36 @@ pub fn weir_lookup(ctx: SkLookupContext) -> u32 {
 #[cgroup_skb(ingress)]
 pub fn weir_arrive(ctx: SkBuffContext) -> i32 {
     arrive::arrive(ctx)
+}
+
+/// See [`leave`].
+#[cgroup_skb(egress)]
+pub fn weir_leave(ctx: SkBuffContext) -> i32 {
+    leave::leave(ctx)
+}
+
+/// See [`send`].
+#[cgroup_sock_addr(sendmsg4)]
+pub fn weir_sendmsg4(ctx: SockAddrContext) -> i32 {
+    send::sendmsg4(ctx.sock_addr)
+}
+
+/// See [`send`].
+#[cgroup_sock_addr(sendmsg6)]
+pub fn weir_sendmsg6(ctx: SockAddrContext) -> i32 {
+    send::sendmsg6(ctx.sock_addr)
+}
+
+/// See [`send`].
+#[cgroup_sock_addr(recvmsg4)]
+pub fn weir_recvmsg4(ctx: SockAddrContext) -> i32 {
+    send::recvmsg4(ctx.sock_addr)
+}
+
+/// See [`send`].
+#[cgroup_sock_addr(recvmsg6)]
+pub fn weir_recvmsg6(ctx: SockAddrContext) -> i32 {
+    send::recvmsg6(ctx.sock_addr)
 }
 
 #[cfg(not(test))]

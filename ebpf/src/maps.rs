@@ -5,12 +5,12 @@
 
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
-    btf_maps::{Array, HashMap, HashOfMaps, PerCpuArray, RingBuf, SkStorage, SockHash},
+    btf_maps::{Array, HashMap, HashOfMaps, LruHashMap, PerCpuArray, RingBuf, SkStorage, SockHash},
     macros::btf_map,
 };
 use weir_abi::{
-    Addr, Budget, COUNTERS, Counter, Event, ListenerKey, Meta, PeerEntry, PodEntry, PolicyKey, ProbeKey, ServiceEntry,
-    ServiceKey, Slot, SlotKey, SocketMark,
+    Addr, Budget, COUNTERS, Counter, Event, FlowKey, FlowState, ListenerKey, Meta, PeerEntry, Picked, PodEntry,
+    PolicyKey, ProbeKey, ServiceEntry, ServiceKey, Slot, SlotKey, SocketMark,
 };
 
 const GROW: usize = BPF_F_NO_PREALLOC as usize;
@@ -63,6 +63,21 @@ pub type OriginWords = [u32; size_of::<SocketMark>() / size_of::<u32>()];
 #[btf_map]
 pub static ORIGINS: HashOfMaps<u64, Origins, 1024> = HashOfMaps::new();
 
+/// The inner map of [`FLOWS`]: words, for the reason that [`Origins`] has.
+pub type Flows = LruHashMap<FlowKey, FlowWords, 4096>;
+
+/// A [`weir_abi::FlowState`] as words.
+pub type FlowWords = [u64; size_of::<FlowState>() / size_of::<u64>()];
+
+/// Network-namespace cookie → what that pod has sent and whom it serves. One map a pod, which loses the oldest when it is
+/// full, so that a pod can only push out its own. Its size is a setting.
+#[btf_map]
+pub static FLOWS: HashOfMaps<u64, Flows, 1024> = HashOfMaps::new();
+
+/// Endpoints that UDP sockets send to in place of ClusterIPs. Written by sendmsg4/6 and connect4/6.
+#[btf_map]
+pub static PICKED: SkStorage<Picked> = SkStorage::new();
+
 /// The engine's listeners for connections to pods.
 #[btf_map]
 pub static LISTENERS: SockHash<ListenerKey, 4096> = SockHash::new();
@@ -90,6 +105,12 @@ pub fn count(counter: Counter) {
         // SAFETY: the slot belongs to this CPU, and programs of one CPU that interrupt each other can at worst lose one count.
         unsafe { *slot += 1 };
     }
+}
+
+/// `PICKED`, as the storage helpers take it.
+#[inline(always)]
+pub fn picked() -> *mut core::ffi::c_void {
+    (&raw const PICKED).cast_mut().cast()
 }
 
 /// `SOCKETS`, as the storage helpers take it.

@@ -9,6 +9,7 @@
 
 pub mod agent;
 pub mod client;
+pub mod datagrams;
 pub mod exec;
 pub mod http;
 pub mod manifests;
@@ -29,6 +30,7 @@ pub mod wait;
 pub mod world;
 
 pub use agent::Agent;
+pub use datagrams::Datagrams;
 pub use manifests::Manifests;
 pub use mesh::Mesh;
 pub use script::Script;

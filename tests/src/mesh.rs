@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 
 use crate::manifests::{Manifests, PodManifest, Service};
-use crate::server::{PORTS, Server};
+use crate::server::{PORTS, Server, UDP};
 use crate::session::Session;
 use crate::world::{Pod, Remote, World};
 use crate::{Agent, smi};
@@ -143,6 +143,25 @@ impl Mesh {
         let target = smi::target(&format!("tcp-{source}"), destination, &[source], rules);
         self.manifests
             .write(&format!("tcp-{source}"), &smi::documents(&[route, target]))
+    }
+
+    /// Grants `source` every UDP port of `ports` (none: all) at `destination`: file `udp-SOURCE`.
+    pub fn grant_udp(&self, source: &str, destination: &str, ports: &[u16]) -> Result<()> {
+        let name = format!("udp-{source}");
+        let route = smi::udp_route(&name, ports);
+        let rules: &[(&str, &str, &[&str])] = &[("UDPRoute", &name, &[])];
+        let target = smi::target(&name, destination, &[source], rules);
+        self.manifests.write(&name, &smi::documents(&[route, target]))
+    }
+
+    /// A Service for the pods with that label `app`, on UDP port [`crate::server::UDP`].
+    pub fn udp_service(&self, name: &str, app: &str, ips: &[&str]) -> Result<()> {
+        let ip = ips.first().map_or(String::new(), |ip| format!("  clusterIP: {ip:?}\n"));
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata:\n  name: {name}\n  namespace: shop\nspec:\n  clusterIPs: {ips:?}\n\
+             {ip}  selector:\n    app: {app}\n  ports:\n  - name: echo\n    port: {UDP}\n    protocol: UDP\n"
+        );
+        self.manifests.write(&format!("service-{name}"), &text)
     }
 
     /// A client process in the pod.

@@ -95,6 +95,56 @@ pub struct Response {
     pub ms: f64,
 }
 
+/// How to make a socket for datagrams.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Udp {
+    /// An IPv6 socket, also for IPv4 addresses, which it knows as mapped.
+    pub v6: bool,
+    /// `bind()` to this first.
+    pub bind: Option<SocketAddr>,
+    /// `connect()` to this.
+    pub connect: Option<SocketAddr>,
+    /// Another protocol than UDP: of a datagram socket, or of a raw one.
+    pub proto: Option<i32>,
+    /// A raw socket. What it sends and gets begins behind the IP header.
+    pub raw: bool,
+}
+
+/// A datagram that came, or did not.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Datagram {
+    /// Who sent it, as the application sees it.
+    pub from: Option<SocketAddr>,
+    /// What is in it.
+    pub text: String,
+    /// 0, or the error of `recvfrom()`. `EAGAIN`: nothing came in time.
+    pub errno: i32,
+}
+
+/// What the UDP server answers: a datagram of JSON.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Echo {
+    /// Name of the server.
+    pub name: String,
+    /// Whom it answers.
+    pub peer: SocketAddr,
+    /// What it got.
+    pub text: String,
+}
+
+/// What came of many datagrams, each from a socket of its own.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Burst {
+    /// Answers by the name of the server.
+    pub answers: std::collections::BTreeMap<String, u32>,
+    /// Sends or connects that failed.
+    pub refused: u32,
+    /// Datagrams without an answer.
+    pub lost: u32,
+    /// Answers that came from another address than was asked.
+    pub strange: u32,
+}
+
 /// Commands of `weir-testapp session`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -145,6 +195,31 @@ pub enum Command {
         to: SocketAddr,
         wait_ms: u64,
     },
+    /// Makes a socket for datagrams. Answer: `Opened`.
+    UdpOpen(Udp),
+    /// Sends a datagram, by `send()` without an address. Answer: `Sent`.
+    UdpSend {
+        socket: usize,
+        to: Option<SocketAddr>,
+        text: String,
+    },
+    /// Waits for a datagram. Answer: `Datagram`.
+    UdpReceive { socket: usize, wait_ms: u64 },
+    /// `count` datagrams with their answers, each from a socket of its own, connected or not. Answer: `Burst`.
+    UdpBurst { to: SocketAddr, count: u32, connect: bool },
+    /// A datagram to each of `count` addresses from `first` on. Answer: `Sent` with the last error.
+    UdpFlood {
+        socket: usize,
+        first: SocketAddr,
+        count: u32,
+    },
+    /// One IPv4 or IPv6 packet with a source address of choice, from a raw socket; with ports it is UDP. Answer: `Sent`.
+    Forge {
+        from: SocketAddr,
+        to: SocketAddr,
+        proto: u8,
+        text: String,
+    },
     /// Moves this process into another control group. Answer: `Done`.
     MoveTo(PathBuf),
 }
@@ -174,6 +249,12 @@ pub enum Answer {
         served: u32,
         error: Option<String>,
     },
+    /// A datagram was sent: 0, or the error, and the time that it took, milliseconds.
+    Sent { errno: i32, ms: f64 },
+    /// A datagram came, or not.
+    Datagram(Datagram),
+    /// Many datagrams.
+    Burst(Burst),
     /// The command failed.
     Error(String),
 }

@@ -24,7 +24,11 @@ pub const SOURCE: u16 = 9002;
 pub const RESET: u16 = 9003;
 /// Port of the TCP server that never reads.
 pub const SILENT: u16 = 9004;
-/// Every port with its mode.
+/// Port of the UDP server that says who the peer is and echoes.
+pub const UDP: u16 = 7000;
+/// Another one; nothing is granted to it.
+pub const OTHER_UDP: u16 = 7001;
+/// Every TCP port with its mode.
 pub const PORTS: &[(&str, u16)] = &[
     ("http", HTTP),
     ("whoami", WHOAMI),
@@ -59,6 +63,7 @@ impl Server {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         command.args(PORTS.iter().map(|(mode, port)| format!("{mode}=[::]:{port}")));
+        command.args([UDP, OTHER_UDP].map(|port| format!("udp=[::]:{port}")));
         let mut child = command
             .spawn()
             .with_context(|| format!("starting a server in pod {}", pod.name))?;

@@ -1,6 +1,7 @@
 //! A client process inside a pod, one command at a time.
 
 use std::io::{BufRead, BufReader, Write};
+use std::net::SocketAddr;
 use std::process::{Child, ChildStdin, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
@@ -9,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::exec;
-use crate::protocol::{Answer, Command, Dial, Opened, Pumped, Request, Response, Stream};
+use crate::protocol::{Answer, Burst, Command, Datagram, Dial, Echo, Opened, Pumped, Request, Response, Stream, Udp};
 use crate::world::Pod;
 
 /// Longest time that one command may take.
@@ -158,6 +159,69 @@ impl Session {
     pub fn stream(&mut self, command: &Command) -> Result<Stream> {
         match self.run(command)? {
             Answer::Stream(stream) => Ok(stream),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    /// Makes a socket for datagrams, which must work; its number.
+    pub fn udp(&mut self, udp: &Udp) -> Result<usize> {
+        let opened = self.opened(&Command::UdpOpen(udp.clone()))?;
+        opened.conn.with_context(|| format!("{udp:?}: errno {}", opened.errno))
+    }
+
+    /// The same, or why not.
+    pub fn udp_open(&mut self, udp: &Udp) -> Result<Opened> {
+        self.opened(&Command::UdpOpen(udp.clone()))
+    }
+
+    /// Sends a datagram; the errno, or 0.
+    pub fn udp_send(&mut self, socket: usize, to: impl Into<Option<SocketAddr>>, text: &str) -> Result<i32> {
+        let (to, text) = (to.into(), text.to_owned());
+        Ok(self.sent(&Command::UdpSend { socket, to, text })?.0)
+    }
+
+    /// Waits for a datagram.
+    pub fn udp_receive(&mut self, socket: usize, wait_ms: u64) -> Result<Datagram> {
+        match self.run(&Command::UdpReceive { socket, wait_ms })? {
+            Answer::Datagram(datagram) => Ok(datagram),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    /// Sends a datagram and waits for its answer: the server's words and whom the answer came from.
+    pub fn udp_ask(
+        &mut self,
+        socket: usize,
+        to: impl Into<Option<SocketAddr>>,
+        text: &str,
+    ) -> Result<(Echo, SocketAddr)> {
+        let errno = self.udp_send(socket, to, text)?;
+        if errno != 0 {
+            bail!("sending {text:?}: errno {errno}");
+        }
+        let got = self.udp_receive(socket, 2000)?;
+        if got.errno != 0 {
+            bail!("no answer to {text:?}: errno {}", got.errno);
+        }
+        let echo: Echo = serde_json::from_str(&got.text).with_context(|| format!("not an echo: {got:?}"))?;
+        if echo.text != text {
+            bail!("an answer to something else than {text:?}: {echo:?}");
+        }
+        Ok((echo, got.from.context("an answer from nobody")?))
+    }
+
+    /// Many datagrams, each from a socket of its own.
+    pub fn udp_burst(&mut self, to: SocketAddr, count: u32, connect: bool) -> Result<Burst> {
+        match self.run(&Command::UdpBurst { to, count, connect })? {
+            Answer::Burst(burst) => Ok(burst),
+            other => bail!("unexpected answer {other:?}"),
+        }
+    }
+
+    /// A command that sends: errno and milliseconds.
+    pub fn sent(&mut self, command: &Command) -> Result<(i32, f64)> {
+        match self.run(command)? {
+            Answer::Sent { errno, ms } => Ok((errno, ms)),
             other => bail!("unexpected answer {other:?}"),
         }
     }

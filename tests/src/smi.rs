@@ -20,6 +20,11 @@ pub fn tcp_route(name: &str, ports: &[u16]) -> String {
     )
 }
 
+/// A UDPRoute for these ports; none: all of them.
+pub fn udp_route(name: &str, ports: &[u16]) -> String {
+    tcp_route(name, ports).replace("kind: TCPRoute", "kind: UDPRoute")
+}
+
 /// A TrafficTarget: `sources` may use `rules` (kind, name, matches; no matches: all of them) at `destination`.
 pub fn target(name: &str, destination: &str, sources: &[&str], rules: &[(&str, &str, &[&str])]) -> String {
     let mut text = format!(

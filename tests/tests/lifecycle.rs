@@ -14,7 +14,7 @@ use weir_tests::tier::Tier;
 use weir_tests::{Agent, Shop, eventually, exec, smi, wait};
 
 /// At the pods' control group.
-const CGROUP_HOOKS: usize = 5;
+const CGROUP_HOOKS: usize = 10;
 
 #[test]
 fn the_next_agent_takes_over_every_pin_and_exchanges_the_programs() -> Result<()> {

@@ -16,11 +16,17 @@ use super::load::Programs;
 use super::netns::Netns;
 use super::sys::{self, AttachType};
 
-/// Program, attach type and pin name of each hook at the pods' cgroup. Enforcement first.
+/// Program, attach type and pin name of each hook at the pods' cgroup. Enforcement first; and before it what notes which
+/// answers are waited for.
 pub const CGROUP_HOOKS: &[(&str, AttachType, &str)] = &[
+    ("weir_leave", AttachType::CgroupEgress, "leave"),
     ("weir_arrive", AttachType::CgroupIngress, "arrive"),
     ("weir_connect4", AttachType::Connect4, "connect4"),
     ("weir_connect6", AttachType::Connect6, "connect6"),
+    ("weir_sendmsg4", AttachType::SendMsg4, "sendmsg4"),
+    ("weir_sendmsg6", AttachType::SendMsg6, "sendmsg6"),
+    ("weir_recvmsg4", AttachType::RecvMsg4, "recvmsg4"),
+    ("weir_recvmsg6", AttachType::RecvMsg6, "recvmsg6"),
     ("weir_peername4", AttachType::PeerName4, "peername4"),
     ("weir_peername6", AttachType::PeerName6, "peername6"),
 ];

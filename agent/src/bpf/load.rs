@@ -34,6 +34,8 @@ const MAPS: &[&str] = &[
     "NODE",
     "SOCKETS",
     "ORIGINS",
+    "FLOWS",
+    "PICKED",
     "LISTENERS",
     "BUDGETS",
     "EVENTS",
@@ -60,6 +62,8 @@ pub struct Sizes {
     pub services: u32,
     /// Endpoints of all Services.
     pub slots: u32,
+    /// UDP flows of each pod that answers are waited for. What is over it pushes out the pod's own oldest.
+    pub flows: u32,
 }
 
 impl Default for Sizes {
@@ -70,15 +74,17 @@ impl Default for Sizes {
             policy: 131_072,
             services: 16_384,
             slots: 262_144,
+            flows: 4096,
         }
     }
 }
 
 impl Sizes {
-    fn by_map(&self) -> [(&'static str, u32); 9] {
+    fn by_map(&self) -> [(&'static str, u32); 10] {
         [
             ("PODS", self.pods),
             ("ORIGINS", self.pods),
+            ("FLOWS", self.pods),
             ("BUDGETS", self.pods),
             ("LISTENERS", self.pods.saturating_mul(4)),
             ("PROBES", self.pods.saturating_mul(16)),
@@ -91,11 +97,15 @@ impl Sizes {
 
     /// Names these sizes in [`Meta`]: FNV-1a over them.
     fn digest(&self) -> u64 {
-        self.by_map().iter().fold(0xcbf2_9ce4_8422_2325, |hash, (_, size)| {
-            size.to_le_bytes().iter().fold(hash, |hash, byte| {
-                (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+        let sizes = self.by_map().map(|(_, size)| size);
+        sizes
+            .iter()
+            .chain([&self.flows])
+            .fold(0xcbf2_9ce4_8422_2325, |hash, size| {
+                size.to_le_bytes().iter().fold(hash, |hash, byte| {
+                    (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
+                })
             })
-        })
     }
 }
 
@@ -106,6 +116,8 @@ pub struct Options {
     pub bpffs: PathBuf,
     /// Table sizes.
     pub sizes: Sizes,
+    /// How long answers to datagrams are waited for, and how long a UDP flow keeps to its endpoint, seconds.
+    pub udp_idle_seconds: u32,
 }
 
 /// What can go wrong.
@@ -177,6 +189,7 @@ pub fn load(options: &Options) -> Result<Programs, LoadError> {
     let packet_cookie = u32::from(has_packet_cookie());
     let mut loader = EbpfLoader::new();
     loader.override_global("HAS_PACKET_COOKIE", &packet_cookie, true);
+    loader.override_global("UDP_IDLE_SECONDS", &options.udp_idle_seconds, true);
     for (name, size) in options.sizes.by_map() {
         loader.map_max_entries(name, size);
     }
@@ -254,6 +267,11 @@ const PROGRAMS: &[&str] = &[
     "weir_peername6",
     "weir_lookup",
     "weir_arrive",
+    "weir_leave",
+    "weir_sendmsg4",
+    "weir_sendmsg6",
+    "weir_recvmsg4",
+    "weir_recvmsg6",
 ];
 
 /// Whether cgroup_skb programs may ask for the cookie of a packet's network namespace (Linux 6.16).

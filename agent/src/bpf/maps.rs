@@ -10,13 +10,13 @@ use aya::maps::hash_map::HashMap;
 use aya::maps::{HashOfMaps, Map, MapData, MapError};
 use thiserror::Error;
 use weir_abi::{
-    Addr, Budget, PRESENT, PeerEntry, PodEntry, PolicyKey, ProbeKey, ServiceEntry, ServiceKey, Slot, SlotKey,
-    SocketMark,
+    Addr, Budget, FlowKey, FlowState, PRESENT, PeerEntry, PodEntry, PolicyKey, ProbeKey, ServiceEntry, ServiceKey,
+    Slot, SlotKey, SocketMark,
 };
 use weir_core::diff::MapOp;
 use weir_core::plan::KernelTable;
 
-use super::load::{LoadError, Programs};
+use super::load::{LoadError, Programs, Sizes};
 use super::origin::Origins;
 use super::sys;
 
@@ -46,6 +46,8 @@ pub struct Tables {
     node: HashMap<MapData, Addr, u32>,
     budgets: HashMap<MapData, u64, Budget>,
     origins: HashOfMaps<MapData, u64, MapData>,
+    flows: HashOfMaps<MapData, u64, MapData>,
+    flows_entries: u32,
     content: KernelTable,
 }
 
@@ -56,7 +58,7 @@ fn take<T: TryFrom<Map, Error = MapError>>(programs: &mut Programs, name: &'stat
 
 impl Tables {
     /// Takes the tables out of the loaded programs and reads what an earlier agent left in them.
-    pub fn take(programs: &mut Programs) -> Result<Tables, LoadError> {
+    pub fn take(programs: &mut Programs, sizes: &Sizes) -> Result<Tables, LoadError> {
         let mut tables = Tables {
             pods: take(programs, "PODS")?,
             peers: take(programs, "PEERS")?,
@@ -67,6 +69,8 @@ impl Tables {
             node: take(programs, "NODE")?,
             budgets: take(programs, "BUDGETS")?,
             origins: take(programs, "ORIGINS")?,
+            flows: take(programs, "FLOWS")?,
+            flows_entries: sizes.flows,
             content: KernelTable::default(),
         };
         tables.content = KernelTable {
@@ -114,8 +118,8 @@ impl Tables {
         }
     }
 
-    /// Makes what the programs need for a pod besides its entries: room for its captured connections, and its budget
-    /// of reports. To be called before the pod's entry is set, and again by each new agent.
+    /// Makes what the programs need for a pod besides its entries: room for its captured connections and its UDP
+    /// flows, and its budget of reports. To be called before the pod's entry is set, and again by each new agent.
     pub fn prepare_pod(&mut self, cookie: u64, origins: &Origins) -> Result<(), ApplyError> {
         let failed = |map| move |error| apply_error(map, error);
         let io_failed = |error| apply_error("ORIGINS", MapError::IoError(error));
@@ -123,6 +127,13 @@ impl Tables {
         let inner = fd.try_clone().map_err(io_failed)?;
         let inner = MapData::from_fd(inner).map_err(failed("ORIGINS"))?;
         self.origins.insert(cookie, &inner, 0).map_err(failed("ORIGINS"))?;
+        // What an earlier agent's programs have noted still waits for its answers.
+        if self.flows.get(&cookie, 0).is_err() {
+            let io_failed = |error| apply_error("FLOWS", MapError::IoError(error));
+            let fd = sys::lru_hash_map::<FlowKey, FlowState>(self.flows_entries).map_err(io_failed)?;
+            let inner = MapData::from_fd(fd).map_err(failed("FLOWS"))?;
+            self.flows.insert(cookie, &inner, 0).map_err(failed("FLOWS"))?;
+        }
         self.budgets
             .insert(cookie, Budget::default(), 0)
             .map_err(failed("BUDGETS"))?;
@@ -136,6 +147,7 @@ impl Tables {
         for cookie in known.into_iter().filter(|cookie| !wanted.contains(cookie)) {
             // Absent entries are what is wanted; a failure leaves a little memory and nothing open.
             let _ = self.origins.remove(&cookie);
+            let _ = self.flows.remove(&cookie);
             let _ = self.budgets.remove(&cookie);
             origins.remove_pod(cookie);
         }
@@ -151,7 +163,7 @@ fn hint(map: &str, full: bool) -> String {
         "SERVICES" => "--max-services",
         "SLOTS" => "--max-endpoints",
         "NODE" => return ", it is full: the node has more addresses than it has room for".to_owned(),
-        // ORIGINS, BUDGETS, PROBES and LISTENERS are made as large as PODS wants them.
+        // ORIGINS, FLOWS, BUDGETS, PROBES and LISTENERS are made as large as PODS wants them.
         _ => "--max-pods",
     };
     format!(", it is full: raise its size with {setting}")

@@ -22,10 +22,20 @@ const LINK_UPDATE: i32 = 29;
 pub enum AttachType {
     /// cgroup_skb ingress.
     CgroupIngress = 0,
+    /// cgroup_skb egress.
+    CgroupEgress = 1,
     /// cgroup/connect4.
     Connect4 = 10,
     /// cgroup/connect6.
     Connect6 = 11,
+    /// cgroup/sendmsg4.
+    SendMsg4 = 14,
+    /// cgroup/sendmsg6.
+    SendMsg6 = 15,
+    /// cgroup/recvmsg4.
+    RecvMsg4 = 19,
+    /// cgroup/recvmsg6.
+    RecvMsg6 = 20,
     /// cgroup/getpeername4.
     PeerName4 = 29,
     /// cgroup/getpeername6.
@@ -71,12 +81,22 @@ struct MapCreate {
 pub fn hash_map<K: aya::Pod, V: aya::Pod>(max_entries: u32) -> io::Result<OwnedFd> {
     const HASH: u32 = 1;
     const NO_PREALLOC: u32 = 1;
+    map_create::<K, V>(HASH, max_entries, NO_PREALLOC)
+}
+
+/// A hash map that loses its oldest entries when it is full (`BPF_MAP_TYPE_LRU_HASH`). All its memory is taken at once.
+pub fn lru_hash_map<K: aya::Pod, V: aya::Pod>(max_entries: u32) -> io::Result<OwnedFd> {
+    const LRU_HASH: u32 = 9;
+    map_create::<K, V>(LRU_HASH, max_entries, 0)
+}
+
+fn map_create<K: aya::Pod, V: aya::Pod>(kind: u32, max_entries: u32, flags: u32) -> io::Result<OwnedFd> {
     let mut attr = MapCreate {
-        kind: HASH,
+        kind,
         key_size: size_of::<K>() as u32,
         value_size: size_of::<V>() as u32,
         max_entries,
-        flags: NO_PREALLOC,
+        flags,
         rest: [0; 3],
     };
     bpf(MAP_CREATE, &mut attr).map(owned)

@@ -80,6 +80,12 @@ pub struct AgentArgs {
     /// A bound of the engine, such as head-bytes=64KiB; `--help` has the list
     #[arg(long = "limit", value_name = "NAME=VALUE", value_delimiter = ',', value_parser = Setting::parse, long_help = limits::help())]
     limits: Vec<Setting>,
+    /// Most UDP flows of one pod that answers are waited for; more push out the pod's own oldest
+    #[arg(long, value_name = "N", default_value_t = Sizes::default().flows)]
+    max_udp_flows: u32,
+    /// Seconds without a datagram after which answers are not waited for any more, and a UDP flow to a Service picks again
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    udp_idle_seconds: u32,
     /// One line on standard output for each request, stream and connection that the engine has seen, or for those it
     /// has refused
     #[arg(long, value_enum, default_value_t = AccessLog::Off)]
@@ -136,8 +142,17 @@ fn config(args: AgentArgs) -> anyhow::Result<app::Config> {
         policy: args.max_policy_entries,
         services: args.max_services,
         slots: args.max_endpoints,
+        flows: args.max_udp_flows,
     };
-    if [sizes.pods, sizes.peers, sizes.policy, sizes.services, sizes.slots].contains(&0) {
+    let Sizes {
+        pods,
+        peers,
+        policy,
+        services,
+        slots,
+        flows,
+    } = sizes;
+    if [pods, peers, policy, services, slots, flows].contains(&0) {
         bail!("a table needs room for at least one entry: none of the --max-… settings may be 0");
     }
     let mut engine = engine::Config {
@@ -162,6 +177,7 @@ fn config(args: AgentArgs) -> anyhow::Result<app::Config> {
         },
         bpffs: args.bpffs,
         sizes,
+        udp_idle_seconds: args.udp_idle_seconds,
         errno: match args.refuse_with {
             RefuseWith::Econnrefused => ECONNREFUSED,
             RefuseWith::Eperm => EPERM,

@@ -59,6 +59,46 @@ counters! {
     LookupProbe = 21, "sk_lookup", "probe";
     /// The same, at the SYN check.
     SynProbe = 22, "syn", "probe";
+    /// sendmsg4/6, or connect4/6 of a UDP socket: to an address that takes no part.
+    SendPass = 23, "send", "pass";
+    /// Granted.
+    SendAllow = 24, "send", "allow";
+    /// Refused.
+    SendDeny = 25, "send", "deny";
+    /// A Service with nobody to send to.
+    SendNoEndpoint = 26, "send", "no_endpoint";
+    /// Refused because socket storage could not be had.
+    SendNoStorage = 27, "send", "no_storage";
+    /// recvmsg4/6: the ClusterIP that was asked was shown.
+    RecvShown = 28, "recvmsg", "shown";
+    /// A datagram in front of a socket, granted to who sent it.
+    ArriveAllow = 29, "arrive", "allow";
+    /// An answer to what the pod sent.
+    ArriveAnswer = 30, "arrive", "answer";
+    /// A datagram refused.
+    ArriveDeny = 31, "arrive", "deny";
+    /// Refused because its protocol is none that can be granted.
+    ArriveProtocol = 32, "arrive", "protocol";
+    /// A datagram that leaves a pod, granted.
+    LeaveAllow = 33, "leave", "allow";
+    /// An answer to somebody who may reach the pod.
+    LeaveAnswer = 34, "leave", "answer";
+    /// To an address that takes no part.
+    LeavePass = 35, "leave", "pass";
+    /// Refused.
+    LeaveDeny = 36, "leave", "deny";
+    /// Refused because its protocol is none that can be granted.
+    LeaveProtocol = 37, "leave", "protocol";
+    /// Refused because its source address is not the pod's own.
+    LeaveSource = 38, "leave", "source";
+    /// To somebody who may reach the port that the socket is bound to.
+    SendAnswer = 39, "send", "answer";
+    /// To a lenient server that grants nothing.
+    SendLenient = 40, "send", "lenient";
+    /// A datagram without a grant, let in because the pod is lenient.
+    ArriveLenient = 41, "arrive", "lenient";
+    /// A datagram without a grant, to a lenient server.
+    LeaveLenient = 42, "leave", "lenient";
 }
 
 /// How many counters there are: the size of `COUNTERS`.

@@ -10,16 +10,18 @@
 
 mod addr;
 mod counters;
+mod datagram;
 
 pub use addr::Addr;
 pub use counters::{COUNTER_NAMES, COUNTERS, Counter};
+pub use datagram::{FLOW_SERVED, FlowKey, FlowState, PICKED_SLOTS, Picked, PickedSlot};
 
 /// Version of every layout in this crate. Checked before pinned maps are used again.
 pub const ABI_VERSION: u32 = 2;
 
 /// TCP, as in the IP header and in `bpf_sock_addr.protocol`.
 pub const IPPROTO_TCP: u32 = 6;
-/// UDP. Only a key of the tables for now: datagrams are not judged yet.
+/// UDP, likewise.
 pub const IPPROTO_UDP: u32 = 17;
 /// Multipath TCP, as `bpf_sock_addr.protocol` shows it for a socket made with `IPPROTO_MPTCP`.
 pub const IPPROTO_MPTCP: u32 = 262;
@@ -185,6 +187,9 @@ pub struct SocketMark {
 
 /// An application's socket, connected straight to an endpoint in place of a ClusterIP. Written by connect4/6.
 pub const ROLE_TRANSLATED: u32 = 1;
+/// An application's UDP socket, bound to a port that its peer was allowed to reach when it connected to it: a server's,
+/// which the peer's datagrams reach as long as that is so. Written by connect4/6.
+pub const ROLE_SERVING: u32 = 5;
 /// An application's socket, connected to the engine. Written by connect4/6.
 pub const ROLE_CAPTURED: u32 = 2;
 /// The engine's socket towards a server. Written by the agent before it connects.
@@ -272,8 +277,16 @@ pub const EVENT_CONNECT: u32 = 1;
 pub const EVENT_LOOKUP: u32 = 2;
 /// Refused on arrival, by the check of the SYN in front of the server's socket.
 pub const EVENT_SYN: u32 = 3;
-/// `connect()` to a Service that has nobody to connect to.
+/// `connect()` or `sendmsg()` to a Service that has nobody to connect to.
 pub const EVENT_NO_ENDPOINT: u32 = 4;
+/// A datagram refused in the client's pod, when it was sent or its socket connected.
+pub const EVENT_SEND: u32 = 5;
+/// A datagram, or a packet of another protocol, refused on arrival in front of a socket of the server's pod.
+pub const EVENT_ARRIVE: u32 = 6;
+/// A packet refused when it left its pod.
+pub const EVENT_LEAVE: u32 = 7;
+/// A packet whose source address is not its pod's own, refused when it left: `src` is the address that it claims.
+pub const EVENT_SOURCE: u32 = 8;
 
 /// Map `META`, one entry: what the pinned maps were made for.
 #[repr(C)]
@@ -302,6 +315,10 @@ const _: () = {
     assert!(size_of::<Event>() == 64);
     assert!(size_of::<Meta>() == 16);
     assert!(size_of::<ProbeKey>() == 16);
+    assert!(size_of::<FlowKey>() == 24);
+    assert!(size_of::<FlowState>() == 24);
+    assert!(size_of::<PickedSlot>() == 64);
+    assert!(size_of::<Picked>() == 64 * PICKED_SLOTS + 8);
 };
 
 /// Map keys and values for aya.
@@ -327,6 +344,8 @@ mod user {
         Budget,
         Event,
         Meta,
-        ProbeKey
+        ProbeKey,
+        FlowKey,
+        FlowState
     );
 }

@@ -9,18 +9,21 @@ use anyhow::{Result, bail};
 
 mod conns;
 mod dial;
+mod forge;
 mod get;
 mod hijack;
 mod pump;
 mod serve;
 mod serve_http;
 mod serve_tcp;
+mod serve_udp;
 mod session;
 mod syn;
+mod udp;
 mod wires;
 
 const USAGE: &str = "\
-usage: weir-testapp serve NAME MODE=ADDR:PORT…   modes: http whoami sink source reset silent
+usage: weir-testapp serve NAME MODE=ADDR:PORT…   modes: http whoami sink source reset silent udp
        weir-testapp session                      commands as JSON lines on standard input (see protocol.rs)
        weir-testapp get [-X METHOD] [-n COUNT] http://ADDR[:PORT]/PATH
        weir-testapp janitor PID                  removes the worlds of a process at the end of standard input

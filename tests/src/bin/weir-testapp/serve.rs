@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 use socket2::{Domain, Protocol, Socket, Type};
 use weir_tests::protocol::Seen;
 
-use crate::{hijack, serve_http, serve_tcp};
+use crate::{hijack, serve_http, serve_tcp, serve_udp};
 
 type Handler = fn(&Server, TcpStream, Seen);
 
@@ -33,6 +33,10 @@ pub fn run(name: &str, listeners: &[String]) -> Result<()> {
             .split_once('=')
             .with_context(|| format!("{text}: want MODE=ADDR:PORT"))?;
         let address: SocketAddr = address.parse().with_context(|| text.clone())?;
+        if mode == "udp" {
+            serve_udp::start(name, address).with_context(|| format!("listening on {address}"))?;
+            continue;
+        }
         let handler: Handler = match mode {
             "http" => serve_http::connection,
             "whoami" => serve_tcp::whoami,

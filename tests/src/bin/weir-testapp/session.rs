@@ -10,10 +10,11 @@ use weir_tests::protocol::{Answer, Command, Dial, Opened, Request, Stream};
 
 use crate::conns::Conn;
 use crate::pump::Pump;
-use crate::{dial, syn};
+use crate::{dial, forge, syn, udp};
 
 #[derive(Default)]
 struct Session {
+    datagrams: udp::Sockets,
     sockets: Vec<Option<(Socket, Dial)>>,
     conns: Vec<Option<Conn>>,
     pumps: Vec<(usize, Pump)>,
@@ -108,6 +109,12 @@ impl Session {
             }
             Command::Churn { dial, count, request } => churn(&dial, count, request.as_ref()),
             Command::Syn { from, to, wait_ms } => Answer::Text(syn::send(from, to, wait_ms)?.to_string()),
+            Command::UdpOpen(udp) => Answer::Opened(self.datagrams.open(&udp)?),
+            Command::UdpSend { socket, to, text } => self.datagrams.send(socket, to, &text)?,
+            Command::UdpReceive { socket, wait_ms } => self.datagrams.receive(socket, wait_ms)?,
+            Command::UdpFlood { socket, first, count } => self.datagrams.flood(socket, first, count)?,
+            Command::UdpBurst { to, count, connect } => Answer::Burst(udp::burst(to, count, connect)?),
+            Command::Forge { from, to, proto, text } => forge::send(from, to, proto, text.as_bytes())?,
             Command::MoveTo(group) => {
                 let file = group.join("cgroup.procs");
                 fs::write(&file, process::id().to_string()).with_context(|| format!("{}", file.display()))?;
