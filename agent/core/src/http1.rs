@@ -36,18 +36,21 @@ mod judge;
 mod refusal;
 mod request;
 mod response;
-mod target;
+pub(crate) mod target;
 mod trailers;
 mod upgrade;
 mod write;
 
+pub(crate) use authority::is_authority;
 pub use authority::without_port;
 pub use body::{Body, BodyError, BodyMode, Step};
 pub use error::HeadError;
 pub use fields::{Field, Fields};
+pub(crate) use fields::{claims_identity, reads_as};
 pub use refusal::{reason_phrase, refusal};
 pub use request::{RequestHead, parse_request};
 pub use response::{ResponseHead, parse_response, parse_response_to};
+pub(crate) use trailers::forbidden_in_trailers;
 pub use upgrade::Upgrade;
 pub use write::{Downstream, Sent, Upstream, write_request, write_response};
 

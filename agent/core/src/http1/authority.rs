@@ -1,7 +1,7 @@
 //! The authority of a request: `host[:port]` (RFC 3986 section 3.2, without user information).
 
 /// `authority` is a host with an optional port and nothing else.
-pub(super) fn is_authority(authority: &[u8]) -> bool {
+pub(crate) fn is_authority(authority: &[u8]) -> bool {
     let host = without_port(authority);
     let port = authority.get(host.len()..).unwrap_or_default();
     is_host(host) && (port.is_empty() || port.strip_prefix(b":").is_some_and(is_port))

@@ -11,11 +11,11 @@ pub struct HeadError {
 }
 
 impl HeadError {
-    pub(super) const fn bad(reason: &'static str) -> Self {
+    pub(crate) const fn bad(reason: &'static str) -> Self {
         HeadError { status: 400, reason }
     }
 
-    pub(super) const fn with(status: u16, reason: &'static str) -> Self {
+    pub(crate) const fn with(status: u16, reason: &'static str) -> Self {
         HeadError { status, reason }
     }
 

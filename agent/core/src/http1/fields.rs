@@ -123,12 +123,12 @@ fn travels(name: &[u8], direction: Direction) -> bool {
 }
 
 /// Fields by which a workload would claim to be somebody. `_` counts as `-`: CGI-like servers read both alike.
-pub(super) fn claims_identity(name: &[u8]) -> bool {
+pub(crate) fn claims_identity(name: &[u8]) -> bool {
     reads_as(name, b"x-forwarded-client-cert") || name.get(..7).is_some_and(|start| reads_as(start, b"x-weir-"))
 }
 
 /// `name` is `field` (in lower case) for a server that does not tell `_` from `-`, or upper from lower case.
-pub(super) fn reads_as(name: &[u8], field: &[u8]) -> bool {
+pub(crate) fn reads_as(name: &[u8], field: &[u8]) -> bool {
     name.len() == field.len()
         && name.iter().zip(field).all(|(&have, &want)| {
             let have = if have == b'_' { b'-' } else { have.to_ascii_lowercase() };

@@ -7,16 +7,16 @@ use super::authority::is_authority;
 use crate::path;
 
 /// The parts of a request target.
-pub(super) struct Target<'b> {
+pub(crate) struct Target<'b> {
     /// Of the absolute form.
-    pub(super) authority: Option<&'b [u8]>,
+    pub(crate) authority: Option<&'b [u8]>,
     /// Canonical; or `*`.
-    pub(super) path: Cow<'b, [u8]>,
+    pub(crate) path: Cow<'b, [u8]>,
     /// What stands behind the first `?`.
-    pub(super) query: Option<&'b [u8]>,
+    pub(crate) query: Option<&'b [u8]>,
 }
 
-pub(super) fn parse<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, HeadError> {
+pub(crate) fn parse<'b>(method: &str, target: &'b [u8]) -> Result<Target<'b>, HeadError> {
     if target == b"*" {
         if method != "OPTIONS" {
             return Err(HeadError::bad("target * of another method than OPTIONS"));

@@ -57,9 +57,13 @@ fn judge(section: &[u8], limits: &Limits) -> Result<(), BodyError> {
         Err(httparse::Error::TooManyHeaders) => return Err(BodyError::TrailerSize),
         _ => return Err(BodyError::Trailer),
     };
-    let forbidden = |name: &[u8]| FORBIDDEN.iter().any(|field| reads_as(name, field)) || claims_identity(name);
-    match fields.iter().any(|field| forbidden(field.name.as_bytes())) {
+    match fields.iter().any(|field| forbidden_in_trailers(field.name.as_bytes())) {
         true => Err(BodyError::TrailerField),
         false => Ok(()),
     }
+}
+
+/// A trailer field of this name would change the message, or who sends it.
+pub(crate) fn forbidden_in_trailers(name: &[u8]) -> bool {
+    FORBIDDEN.iter().any(|field| reads_as(name, field)) || claims_identity(name)
 }
