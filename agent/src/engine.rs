@@ -23,6 +23,7 @@ mod conn;
 mod core;
 mod flow;
 mod http1;
+mod http2;
 mod judge;
 mod kernel;
 mod linger;
@@ -66,7 +67,7 @@ pub use outcome::{Allowed, Protocol};
 pub use pods::{PodError, PodSpec};
 pub use refuse::{Reason, Refusal};
 pub use reports::{Reported, Reports, reports};
-pub use settings::{Config, Limits, Times};
+pub use settings::{Config, Http2, Limits, Times};
 pub use stats::Stats;
 
 use self::core::{Command, Core};

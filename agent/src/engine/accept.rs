@@ -151,7 +151,7 @@ fn turn_away(core: &Core, place: &Place, stream: TcpStream, peer: SocketAddr) {
 }
 
 /// Dropping the stream resets it, unless whoever is through with it said otherwise.
-async fn serve(core: &Rc<Core>, place: &Place, account: Rc<Account>, mut stream: TcpStream, peer: SocketAddr) {
+async fn serve(core: &Rc<Core>, place: &Rc<Place>, account: Rc<Account>, mut stream: TcpStream, peer: SocketAddr) {
     let Some(conn) = identify(core, place, account, &stream, peer) else {
         return;
     };

@@ -35,6 +35,9 @@ pub(super) enum Standing {
     HttpIdle,
     /// A request is under way to this server, or what came behind it. Whoever works on it judges it again when asked to.
     HttpBusy(Server),
+    /// Streams of HTTP/2, each with a server of its own, or none just now. Its task judges them again, and sees for itself
+    /// that no more are taken.
+    Http2,
 }
 
 /// How a connection is told to end.
@@ -168,6 +171,16 @@ impl Conn {
     /// From now on [`Conn::in_time`] waits for ever.
     pub fn allow_forever(&self) {
         self.deadline.set(u64::MAX);
+    }
+
+    /// From now on [`Conn::is_late`] from `time` on, in milliseconds of its core's clock.
+    pub fn allow_until(&self, time: u64) {
+        self.deadline.set(time);
+    }
+
+    /// From now on [`Conn::is_late`] from `time` on, or earlier if it was so before.
+    pub fn allow_at_most_until(&self, time: u64) {
+        self.deadline.set(self.deadline.get().min(time));
     }
 
     /// True once the deadline has passed.

@@ -20,6 +20,7 @@ use super::access;
 use super::account::{Account, Books};
 use super::conn::{Conn, End};
 use super::http1::Shelf;
+use super::http2::Upstreams;
 use super::judge::{self, Again};
 use super::kernel::Kernel;
 use super::listen::{self, PodListeners};
@@ -65,6 +66,8 @@ pub(super) struct Core {
     pub spare: Spare,
     /// Idle upstream connections.
     pub pool: Pool,
+    /// Upstream connections of HTTP/2.
+    pub upstreams: Upstreams,
     /// Places in the rotations of Services.
     pub rotations: Rotations,
     /// What can become of connections.
@@ -96,6 +99,7 @@ impl Core {
             books: Books::new(&shared.config.limits, shared.config.cores, shared.payers.clone()),
             spare: Spare::new(),
             pool: Pool::new(shared.config.limits.idle_upstreams_per_pair),
+            upstreams: Upstreams::default(),
             rotations: Rotations::new(index, shared.registry.clone()),
             access: shared.config.access_log.as_ref().map(access::AccessLog::queue),
             ledger: Ledger::new(index, shared.config.limits.workload_pairs, shared.registry.clone()),
@@ -246,6 +250,7 @@ impl Core {
     fn judge(&self) {
         let snapshot = self.snapshot();
         self.pool.judge(&snapshot);
+        self.upstreams.judge(&snapshot);
         self.rotations.judge(&snapshot);
         self.ledger.judge(&snapshot);
         for conn in self.conns.borrow().values() {
@@ -272,6 +277,7 @@ impl Core {
             conn.wake();
         }
         self.pool.expire(self.now(), self.config().times.idle_upstream);
+        self.upstreams.expire(self.now(), self.config().times.idle_upstream);
         self.spare.fill();
         let second = self.now() / 1000;
         if self.last_second.replace(second) != second {

@@ -23,7 +23,7 @@ use super::judge::{self, Destination, No, Passed, Server};
 use super::outcome::{Meter, Ongoing, Protocol};
 use super::refuse::{Reason, Refusal};
 use super::upstream::{self, ConnectError};
-use super::{http1, linger, permit, relay};
+use super::{http1, http2, linger, permit, relay};
 
 /// Room for the first bytes of a connection.
 const FIRST: usize = 4096;
@@ -49,7 +49,7 @@ struct Patience {
 }
 
 /// Serves a connection to its end. Whoever drops the stream afterwards resets it, unless it ended in order.
-pub(super) async fn run(core: &Rc<Core>, place: &Place, conn: &Conn, stream: &mut TcpStream) {
+pub(super) async fn run(core: &Rc<Core>, place: &Rc<Place>, conn: &Rc<Conn>, stream: &mut TcpStream) {
     let opening = core.openings.of(&core.snapshot(), conn);
     let mut first = BytesMut::new();
     let http = matches!(opening.protocol, PortProtocol::Http);
@@ -97,6 +97,7 @@ pub(super) async fn run(core: &Rc<Core>, place: &Place, conn: &Conn, stream: &mu
     }
     let (protocol, instead) = match heard {
         Heard::Detected(Detected::Http1) => return http1::serve(core, place, conn, stream, first).await,
+        Heard::Detected(Detected::Http2Preface) => return http2::serve(core, place, conn, stream, first).await,
         Heard::TooLittle if http && first.is_empty() => return linger::orderly(stream),
         // What is declared as HTTP, and may be nothing else, gets an answer of HTTP.
         Heard::TooLittle if http => return http1::serve(core, place, conn, stream, first).await,
@@ -105,7 +106,6 @@ pub(super) async fn run(core: &Rc<Core>, place: &Place, conn: &Conn, stream: &mu
         }
         // It came and went. There is nothing to refuse.
         Heard::Closed if first.is_empty() && !opening.bytes => return linger::orderly(stream),
-        Heard::Detected(Detected::Http2Preface) => (Protocol::Tcp, Reason::Http2),
         Heard::Detected(Detected::Tls { .. }) => (Protocol::Tls, Reason::NotHttp),
         Heard::Detected(_) => (Protocol::Tcp, Reason::NotHttp),
         Heard::TooLittle | Heard::Closed => (Protocol::Tcp, Reason::Silent),
@@ -216,7 +216,7 @@ async fn bytes(
 /// Counts and reports a refused connection; the caller lets go of it.
 fn refuse(core: &Core, conn: &Conn, server: Option<Server>, reason: Reason) {
     match reason {
-        Reason::NotHttp | Reason::Http2 | Reason::Silent => core.counters.refused_protocol.one(),
+        Reason::NotHttp | Reason::Silent => core.counters.refused_protocol.one(),
         _ => core.counters.refused_connection.one(),
     }
     core.report(&conn.account, || refusal(core, conn, server, None, reason));

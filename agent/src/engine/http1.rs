@@ -37,6 +37,8 @@ use super::permit;
 use super::turns;
 use super::upstream::{self, ConnectError};
 
+pub(super) use answer::farewell;
+
 use exchange::Exchanged;
 use request::{Asked, Heard};
 use shelf::Buffers;

@@ -389,6 +389,7 @@ pub(super) fn again(snapshot: &Snapshot, openings: &Openings, conn: &Conn) -> Ag
         }
         Standing::HttpIdle if openings.of(snapshot, conn).reachable => Again::Stay,
         Standing::HttpIdle => Again::End(End::Close),
+        Standing::Http2 => Again::Ask,
         Standing::HttpBusy(server) | Standing::Upgraded(server) => match server.is_current(snapshot) {
             true => Again::Ask,
             false => Again::End(End::Reset),

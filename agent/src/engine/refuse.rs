@@ -52,8 +52,6 @@ pub enum Reason {
     Missing(Missing),
     /// Only HTTP is granted, and the first bytes are none.
     NotHttp,
-    /// Only HTTP is granted, and the first bytes are HTTP/2, which is not served yet.
-    Http2,
     /// Only HTTP is granted, and no byte came in time.
     Silent,
     /// Nothing is granted to the client at any server of what it asked for.
@@ -80,7 +78,6 @@ impl Reason {
         match self {
             Reason::Missing(_) => "missing_rule",
             Reason::NotHttp => "not_http",
-            Reason::Http2 => "http2",
             Reason::Silent => "silent",
             Reason::Unreachable => "unreachable",
             Reason::UnknownClient => "unknown_client",
@@ -95,7 +92,6 @@ impl fmt::Display for Reason {
         match self {
             Reason::Missing(missing) => missing.fmt(f),
             Reason::NotHttp => f.write_str("only http is granted, and this is not http"),
-            Reason::Http2 => f.write_str("only http is granted, and http/2 is not served yet"),
             Reason::Silent => f.write_str("only http is granted, and no request came in time"),
             Reason::Unreachable => f.write_str("no TrafficTarget grants anything here to this client"),
             Reason::UnknownClient => f.write_str("the client is no pod that is known"),

@@ -83,6 +83,57 @@ pub struct Limits {
     pub workload_pairs: usize,
     /// Sizes of HTTP heads and the like; 431 and the like.
     pub http: weir_core::http1::Limits,
+    /// Of each HTTP/2 connection.
+    pub http2: Http2,
+}
+
+/// How much of everything one HTTP/2 connection may have. The same towards clients and servers.
+#[derive(Clone, Copy, Debug)]
+pub struct Http2 {
+    /// Streams at the same time. A client's further ones are refused (REFUSED_STREAM); for servers, another connection
+    /// is opened. A connection's window is this many times a stream's, so that no stream stops its neighbours.
+    pub streams: u32,
+    /// Bytes that a peer may send on a stream ahead of its reader (RFC 9113 section 6.9); at most 2^31-1.
+    pub stream_window: u32,
+    /// Longest frame that a peer may send, 16384 to 16777215.
+    pub frame_size: u32,
+    /// Bytes of a stream that wait for the socket.
+    pub send_buffer: usize,
+    /// Connections per core between a client pod and a server pod and port. Then streams wait, then 503.
+    pub upstreams_per_client: usize,
+    /// Frames that move nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, CONTINUATION, empty DATA, unknown ones) in
+    /// one burst. One more: ENHANCE_YOUR_CALM. Each frame of data or headers that the peer gets pays for two.
+    pub idle_frames: u32,
+    /// How many such frames a second are earned besides.
+    pub idle_frames_per_second: u32,
+    /// Streams that a peer may reset in one burst. One more: ENHANCE_YOUR_CALM.
+    pub resets: u32,
+    /// How many resets a second are earned besides.
+    pub resets_per_second: u32,
+}
+
+impl Http2 {
+    /// Bytes that a peer may send on all streams of a connection together.
+    pub(super) fn connection_window(&self) -> u32 {
+        const MOST: u32 = (1 << 31) - 1;
+        self.streams.saturating_mul(self.stream_window).clamp(65_535, MOST)
+    }
+}
+
+impl Default for Http2 {
+    fn default() -> Http2 {
+        Http2 {
+            streams: 250,
+            stream_window: 64 * 1024,
+            frame_size: 16 * 1024,
+            send_buffer: 64 * 1024,
+            upstreams_per_client: 16,
+            idle_frames: 2000,
+            idle_frames_per_second: 500,
+            resets: 500,
+            resets_per_second: 100,
+        }
+    }
 }
 
 impl Default for Limits {
@@ -103,6 +154,7 @@ impl Default for Limits {
             pod_share: 50,
             workload_pairs: 2000,
             http: weir_core::http1::Limits::default(),
+            http2: Http2::default(),
         }
     }
 }
@@ -120,6 +172,9 @@ pub struct Times {
     pub idle: Duration,
     /// For the server's answer to begin, and for either side to move on in a body. Then 504, 408 or a reset.
     pub response: Duration,
+    /// For something to move on an HTTP/2 stream that neither side has ended and nobody holds up; gRPC calls may also
+    /// wait so long for their answer to begin. Then it is reset.
+    pub stream: Duration,
     /// For an upstream connection. Then 504, or a reset.
     pub connect: Duration,
     /// For an upstream connection between two requests. Then it is closed.
@@ -138,6 +193,7 @@ impl Default for Times {
             head: Duration::from_secs(10),
             idle: Duration::from_secs(600),
             response: Duration::from_secs(300),
+            stream: Duration::from_secs(3600),
             connect: Duration::from_secs(5),
             idle_upstream: Duration::from_secs(60),
             forget: Duration::from_secs(180),

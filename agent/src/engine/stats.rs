@@ -102,6 +102,8 @@ counters! {
     responses_5xx,
     /// Requests answered with 400, 408, 431 or 501 because of their form.
     bad_requests,
+    /// HTTP/2 connections ended because the client broke the protocol's rules or its limits.
+    bad_connections,
     /// Requests answered with 502: the server broke the protocol or the connection.
     bad_gateway,
     /// Requests answered with 503: nobody to send them to.

@@ -48,35 +48,62 @@ pub(super) async fn connect(
     conn: &Conn,
     server: &Server,
 ) -> Result<TcpStream, ConnectError> {
-    let result = try_connect(core, place, conn, server).await;
-    match &result {
+    let connected = async {
+        let socket = socket(core, place, conn, server)?;
+        conn.allow(core.config().times.connect);
+        match conn.in_time(socket.connect(server.address)).await {
+            Ok(connected) => Ok(connected?),
+            Err(Late) => Err(ConnectError::Late),
+        }
+    };
+    told(core, conn, server, connected.await)
+}
+
+/// The same without a look at the deadline of `conn`, which goes on with other work meanwhile: a timer per connection.
+pub(super) async fn connect_apart(
+    core: &Rc<Core>,
+    place: &Place,
+    conn: &Conn,
+    server: &Server,
+) -> Result<TcpStream, ConnectError> {
+    let connected = async {
+        let socket = socket(core, place, conn, server)?;
+        match tokio::time::timeout(core.config().times.connect, socket.connect(server.address)).await {
+            Ok(connected) => Ok(connected?),
+            Err(_) => Err(ConnectError::Late),
+        }
+    };
+    told(core, conn, server, connected.await)
+}
+
+fn told(
+    core: &Core,
+    conn: &Conn,
+    server: &Server,
+    connected: Result<TcpStream, ConnectError>,
+) -> Result<TcpStream, ConnectError> {
+    match &connected {
         Ok(_) => core.counters.upstream_connects.one(),
         Err(error) => {
             core.counters.upstream_failures.one();
             tracing::debug!(server = %server.address, client = %conn.client.pod, %error, "can't connect upstream");
         }
     }
-    result
+    connected
 }
 
-async fn try_connect(core: &Rc<Core>, place: &Place, conn: &Conn, server: &Server) -> Result<TcpStream, ConnectError> {
-    let socket = match marked(core, place, conn, server) {
+/// A marked socket, for which something idle is closed if there is no other descriptor.
+fn socket(core: &Rc<Core>, place: &Place, conn: &Conn, server: &Server) -> Result<TcpSocket, ConnectError> {
+    match marked(core, place, conn, server) {
         Err(error) if spare::is_out(&error) => {
             core.counters.no_descriptors.one();
-            match core.give_back(1) {
-                true => marked(core, place, conn, server)?,
-                false => {
-                    core.counters.refused_no_descriptors.one();
-                    return Err(ConnectError::NoDescriptor);
-                }
+            if core.give_back(1) {
+                return Ok(marked(core, place, conn, server)?);
             }
+            core.counters.refused_no_descriptors.one();
+            Err(ConnectError::NoDescriptor)
         }
-        made => made?,
-    };
-    conn.allow(core.config().times.connect);
-    match conn.in_time(socket.connect(server.address)).await {
-        Ok(connected) => Ok(connected?),
-        Err(Late) => Err(ConnectError::Late),
+        made => Ok(made?),
     }
 }
 

@@ -9,6 +9,7 @@ mod detect;
 mod drain;
 mod exposition;
 mod http;
+mod http2;
 mod identity;
 mod limits;
 mod mesh;

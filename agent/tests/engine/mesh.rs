@@ -388,8 +388,10 @@ pub fn cookie_of(pod: &str) -> u64 {
 /// 127.a.b, by process and mesh, so that neither tests nor test runs meet.
 fn block() -> [u8; 3] {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let process = (std::process::id() % 250) as u8 + 1;
-    [127, process, NEXT.fetch_add(1, Ordering::Relaxed).try_into().unwrap()]
+    let process = (std::process::id() % 60) as u16 * 4 + 1;
+    let [above, number] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+    let process = process + u16::from(above);
+    [127, process.try_into().unwrap(), number]
 }
 
 fn objects(manifests: &str) -> Vec<Object> {

@@ -106,6 +106,19 @@ impl Client {
         self.ahead.drain(..count).collect()
     }
 
+    /// So many bytes; `None` once the connection has ended, in whatever way.
+    pub fn some(&mut self, count: usize) -> Option<Vec<u8>> {
+        while self.ahead.len() < count {
+            let mut space = [0; 65536];
+            match self.stream.read(&mut space) {
+                Ok(read @ 1..) => self.ahead.extend_from_slice(&space[..read]),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("nothing came"),
+                _ => return None,
+            }
+        }
+        Some(self.ahead.drain(..count).collect())
+    }
+
     /// How the connection ends; nothing may come before that.
     pub fn ended(&mut self) -> Ended {
         assert!(self.ahead.is_empty(), "left over: {}", self.ahead.escape_ascii());

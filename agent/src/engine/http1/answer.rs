@@ -101,7 +101,7 @@ impl Session<'_> {
 }
 
 /// Closes in order: FIN, then what the client still sends is dropped until it closes too, within bounds.
-pub(super) async fn farewell(core: &Core, conn: &Conn, client: &mut TcpStream) {
+pub(in super::super) async fn farewell(core: &Core, conn: &Conn, client: &mut TcpStream) {
     linger::orderly(client);
     if client.shutdown().await.is_err() {
         return;

@@ -1,0 +1,12 @@
+//! HTTP/2 through the engine: the library's client and server, and frames written by hand.
+
+mod abuse;
+mod flows;
+mod forward;
+mod grpc;
+mod lifetime;
+mod peer;
+mod pool;
+mod raw;
+mod strict;
+mod world;

@@ -1,0 +1,137 @@
+//! Frames written and read by hand (RFC 9113 section 4).
+
+use crate::mesh::Mesh;
+use crate::peer;
+
+pub const DATA: u8 = 0;
+pub const HEADERS: u8 = 1;
+pub const PRIORITY: u8 = 2;
+pub const RST_STREAM: u8 = 3;
+pub const SETTINGS: u8 = 4;
+pub const PUSH_PROMISE: u8 = 5;
+pub const PING: u8 = 6;
+pub const GOAWAY: u8 = 7;
+pub const WINDOW_UPDATE: u8 = 8;
+pub const CONTINUATION: u8 = 9;
+
+pub const END_STREAM: u8 = 1;
+pub const ACK: u8 = 1;
+pub const END_HEADERS: u8 = 4;
+
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+pub const PROTOCOL_ERROR: u32 = 1;
+pub const ENHANCE_YOUR_CALM: u32 = 11;
+
+/// A frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    pub kind: u8,
+    pub flags: u8,
+    pub stream: u32,
+    pub payload: Vec<u8>,
+}
+
+/// The bytes of a frame.
+pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
+    frame.extend([kind, flags]);
+    frame.extend(stream.to_be_bytes());
+    frame.extend(payload);
+    frame
+}
+
+/// A field in HPACK, literal and never indexed.
+pub fn field(name: &str, value: &[u8]) -> Vec<u8> {
+    let mut field = vec![0x10, name.len() as u8];
+    field.extend(name.as_bytes());
+    assert!(value.len() < 127);
+    field.push(value.len() as u8);
+    field.extend(value);
+    field
+}
+
+/// The header block of `METHOD path` for `store`, and these fields.
+pub fn block(method: &str, path: &str, fields: &[(&str, &str)]) -> Vec<u8> {
+    let pseudo = [
+        (":method", method),
+        (":scheme", "http"),
+        (":authority", "store"),
+        (":path", path),
+    ];
+    let all = pseudo.iter().chain(fields);
+    all.flat_map(|(name, value)| field(name, value.as_bytes())).collect()
+}
+
+/// A GET.
+pub fn get(stream: u32, path: &str) -> Vec<u8> {
+    frame(HEADERS, END_STREAM | END_HEADERS, stream, &block("GET", path, &[]))
+}
+
+/// One end of a connection.
+pub struct Raw(pub peer::Client);
+
+impl Raw {
+    /// The buyer, connected to the store, with preface and empty SETTINGS sent.
+    pub fn buyer(mesh: &Mesh) -> Raw {
+        let mut raw = Raw(mesh.buyer());
+        raw.0.send(PREFACE).send(frame(SETTINGS, 0, 0, &[]));
+        raw.send(SETTINGS, ACK, 0, &[]);
+        raw
+    }
+
+    pub fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.0.send(frame(kind, flags, stream, payload));
+    }
+
+    pub fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.send(bytes);
+    }
+
+    /// Sends as long as the other side takes it. False once it does not.
+    pub fn try_send(&mut self, bytes: &[u8]) -> bool {
+        use std::io::Write;
+        self.0.stream.write_all(bytes).is_ok()
+    }
+
+    /// The next frame; `None` once the connection has ended.
+    pub fn frame(&mut self) -> Option<Frame> {
+        let head = self.0.some(9)?;
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+        Some(Frame {
+            kind: head[3],
+            flags: head[4],
+            stream: u32::from_be_bytes([head[5], head[6], head[7], head[8]]),
+            payload: self.0.some(length)?,
+        })
+    }
+
+    /// The next frame of this kind; others are passed over.
+    pub fn next(&mut self, kind: u8) -> Frame {
+        loop {
+            let frame = self
+                .frame()
+                .unwrap_or_else(|| panic!("the connection ended before a frame {kind}"));
+            if frame.kind == kind {
+                return frame;
+            }
+            assert_ne!(frame.kind, GOAWAY, "{frame:?}");
+        }
+    }
+
+    /// The code of the GOAWAY that ends the connection; `None` if it ended without one.
+    pub fn goaway(&mut self) -> Option<u32> {
+        let mut code = None;
+        while let Some(frame) = self.frame() {
+            if frame.kind == GOAWAY {
+                code = Some(number(&frame.payload[4..]));
+            }
+        }
+        code
+    }
+}
+
+/// The number at the start of a payload.
+pub fn number(payload: &[u8]) -> u32 {
+    u32::from_be_bytes(payload[..4].try_into().unwrap())
+}
