@@ -1,6 +1,8 @@
-//! The admin address: `/livez`, `/readyz`, `/metrics`, `/plan`. Plain HTTP for probes, scrapers and people on the node.
+//! The admin address: `/livez`, `/readyz`, `/metrics`, `/plan`, `/debug/connections`. Plain HTTP for probes, scrapers and people on the node.
 //!
 //! Bias: it only reads. It should listen where pods can't reach it; loopback of the node's namespace is the default.
+
+mod connections;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,6 +19,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tracing::{debug, warn};
 
+use crate::engine::Engine;
 use crate::metrics::Metrics;
 
 /// What the admin address tells; replaced as a whole by the app's task.
@@ -43,6 +46,8 @@ pub struct Admin {
     pub state: Arc<ArcSwap<State>>,
     /// Read at scrape.
     pub metrics: Arc<Metrics>,
+    /// Asked what is open.
+    pub engine: Arc<Engine>,
 }
 
 impl Admin {
@@ -64,8 +69,8 @@ impl Admin {
 
     async fn connection(self, stream: tokio::net::TcpStream, peer: SocketAddr) {
         let service = service_fn(|request| {
-            let response = self.answer(&request);
-            async move { Ok::<_, Infallible>(response) }
+            let admin = self.clone();
+            async move { Ok::<_, Infallible>(admin.answer(&request).await) }
         });
         let mut server = http1::Builder::new();
         server
@@ -77,7 +82,7 @@ impl Admin {
         }
     }
 
-    fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: &Request<Incoming>) -> Response<Full<Bytes>> {
         const TEXT: &str = "text/plain; charset=utf-8";
         if request.method() != Method::GET && request.method() != Method::HEAD {
             return reply(StatusCode::METHOD_NOT_ALLOWED, TEXT, "only GET\n");
@@ -97,10 +102,21 @@ impl Admin {
                 "application/json",
                 format!("{:#}\n", (self.state.load().plan)()),
             ),
+            "/debug/connections" => match connections::look(request.uri().query().unwrap_or_default()) {
+                Ok(look) => {
+                    let found = self.engine.connections(look).await;
+                    reply(
+                        StatusCode::OK,
+                        "application/json",
+                        format!("{:#}\n", connections::render(&found)),
+                    )
+                }
+                Err(error) => reply(StatusCode::BAD_REQUEST, TEXT, format!("{error}\n")),
+            },
             _ => reply(
                 StatusCode::NOT_FOUND,
                 TEXT,
-                "there are /livez, /readyz, /metrics and /plan\n",
+                "there are /livez, /readyz, /metrics, /plan and /debug/connections\n",
             ),
         }
     }

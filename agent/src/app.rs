@@ -140,6 +140,7 @@ pub async fn run(config: Config) -> anyhow::Result<()> {
     let admin = Admin {
         state: state.clone(),
         metrics: metrics.clone(),
+        engine: engine.clone(),
     };
     info!(admin = %config.admin, node = %config.node, manifests = %config.manifests.display(), "agent started");
     let serving = tokio::spawn(admin.serve(listener));

@@ -19,6 +19,7 @@ use super::account::{Account, Held};
 use super::judge::Server;
 use super::kernel::Direction;
 use super::observe::{Flow, Seat};
+use super::outcome::Protocol;
 use super::turns::Ticket;
 
 /// What an open connection relies on, and is judged by when the snapshot changes.
@@ -77,13 +78,14 @@ pub(super) struct Conn {
     /// Requests, streams and relays so far, refused ones included.
     pub asked: Cell<u64>,
     /// When it was accepted.
-    #[allow(dead_code, reason = "/debug/connections reads it")]
     pub since: Instant,
     /// Where it is counted as open.
     seat: RefCell<Option<Seat>>,
     /// Where its bytes are counted while one thing has it for itself.
     flow: RefCell<Option<Flow>>,
     standing: RefCell<Standing>,
+    /// Where the last request went.
+    last: RefCell<Option<Server>>,
     clock: Rc<Cell<u64>>,
     deadline: Cell<u64>,
     end: Cell<Option<End>>,
@@ -117,6 +119,7 @@ impl Conn {
             seat: RefCell::new(None),
             flow: RefCell::new(None),
             standing: RefCell::new(Standing::Opening),
+            last: RefCell::new(None),
             clock,
             deadline: Cell::new(u64::MAX),
             end: Cell::new(None),
@@ -157,9 +160,38 @@ impl Conn {
         self.standing.borrow().clone()
     }
 
+    /// What it stands on, in one word.
+    pub fn state(&self) -> &'static str {
+        self.standing.borrow().word()
+    }
+
+    /// Where its bytes or its last request went.
+    pub fn server(&self) -> Option<Server> {
+        match &*self.standing.borrow() {
+            Standing::Tcp(server) | Standing::Upgraded(server) | Standing::HttpBusy(server) => Some(server.clone()),
+            _ => self.last.borrow().clone(),
+        }
+    }
+
+    /// Notes where its last request went, for streams, which it does not stand on.
+    pub fn went_to(&self, server: &Server) {
+        self.last.replace(Some(server.clone()));
+    }
+
+    /// What it began with, or has become.
+    pub fn protocol(&self) -> Option<Protocol> {
+        match &*self.standing.borrow() {
+            Standing::Upgraded(_) => Some(Protocol::Upgraded),
+            _ => self.seat.borrow().as_ref().map(|seat| seat.protocol),
+        }
+    }
+
     /// Notes what it stands on from now on.
     pub fn stands_on(&self, standing: Standing) {
-        self.standing.replace(standing);
+        // Kept for who asks what the last request was.
+        if let Standing::HttpBusy(server) = self.standing.replace(standing) {
+            self.last.replace(Some(server));
+        }
     }
 
     /// From now on [`Conn::in_time`] waits no longer than `time`, give or take a tick of the core's clock.

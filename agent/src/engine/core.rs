@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
+use weir_core::model::Key;
 use weir_core::snapshot::Snapshot;
 
 use super::access;
@@ -26,6 +27,7 @@ use super::kernel::Kernel;
 use super::listen::{self, PodListeners};
 use super::netns::Namespace;
 use super::observe::Ledger;
+use super::open::{self, Found, Look};
 use super::opening::Openings;
 use super::pods::{PodError, PodSpec};
 use super::pool::Pool;
@@ -50,6 +52,8 @@ pub(super) enum Command {
     Pods(Arc<[PodSpec]>, oneshot::Sender<Vec<PodError>>),
     /// The snapshot was swapped.
     Judge,
+    /// Say what is open.
+    Look(Look, oneshot::Sender<Found>),
     /// Take no more connections, end the idle ones, and stop once all are gone or the time is over.
     Stop(Duration),
 }
@@ -129,6 +133,9 @@ impl Core {
                 command = commands.recv() => match command {
                     Some(Command::Pods(pods, reply)) => drop(reply.send(self.serve(&pods).await)),
                     Some(Command::Judge) => self.judge(),
+                    Some(Command::Look(look, reply)) => {
+                        drop(tokio::task::spawn_local(open::look(self.clone(), look, reply)));
+                    }
                     Some(Command::Stop(time)) => {
                         self.stop();
                         let until = Instant::now() + time;
@@ -141,6 +148,22 @@ impl Core {
         }
         rounds.abort();
         self.books.turns().close();
+    }
+
+    /// The numbers of all that is open.
+    pub fn ids(&self) -> Vec<u64> {
+        self.conns.borrow().keys().copied().collect()
+    }
+
+    /// What is open under a number.
+    pub fn conn(&self, id: u64) -> Option<Rc<Conn>> {
+        self.conns.borrow().get(&id).cloned()
+    }
+
+    /// The pod at whose listener the connection was accepted is this one.
+    pub fn is_cookie_of(&self, conn: &Conn, pod: &Key) -> bool {
+        let snapshot = self.snapshot();
+        snapshot.local.get(&conn.cookie).is_some_and(|local| local.pod == *pod)
     }
 
     /// Which one it is, from 0.

@@ -204,9 +204,12 @@ impl<'a> Ongoing<'a> {
     pub fn goes_to(&self, server: &Server) {
         let edge = self.would_go_to(server);
         self.conn.sits(|| Seat::new(edge.clone(), self.outcome.protocol.get()));
-        if let Some((up, down)) = self.alone {
-            self.conn
-                .flows(Flow::new(edge.clone(), self.outcome.protocol.get(), up, down));
+        match self.alone {
+            Some((up, down)) => {
+                let flow = Flow::new(edge.clone(), self.outcome.protocol.get(), up, down);
+                self.conn.flows(flow);
+            }
+            None => self.conn.went_to(server),
         }
     }
 

@@ -352,6 +352,11 @@ impl Mesh {
         self.table.origins.lock().unwrap().len()
     }
 
+    /// Waits for what the engine answers.
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
     pub fn stats(&self) -> Stats {
         self.engine.stats()
     }

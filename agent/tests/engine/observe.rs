@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use weir_agent::engine::{Config, Protocol, Times};
+use weir_agent::engine::{Config, Look, Protocol, Times};
 use weir_agent::metrics::{EngineReport, Metrics};
-use weir_core::model::Kind;
+use weir_core::model::{Key, Kind};
 
 use crate::exposition::{Scrape, parse};
 use crate::mesh::{HTTP, Mesh, TCP, eventually};
@@ -269,4 +269,39 @@ fn edges_can_be_read_for_a_window() {
     let window = now[&Protocol::Http1].since(&then[&Protocol::Http1]);
     assert_eq!((window.requests(), window.failures()), (9, 0));
     assert!(window.quantile(0.99).is_some_and(|time| time < 5.0));
+}
+
+#[test]
+fn what_is_open_can_be_looked_at() {
+    let mesh = Mesh::new(HTTP);
+    mesh.apply(TCP);
+    Server::web(mesh.address(2, 8080), "one");
+    let look = |pod: Option<&str>, most| {
+        let pod = pod.map(|name| Key::new("shop", name));
+        mesh.block_on(mesh.engine.connections(Look { pod, most }))
+    };
+    assert_eq!(look(None, 10).matching, 0);
+    let mut buyer = mesh.buyer();
+    (0..3).for_each(|_| drop(buyer.get("/list")));
+    let _silent = mesh.connect("buyer", mesh.store());
+    mesh.until("both", |stats| stats.open == 2 && stats.finished == 3);
+    let found = look(Some("buyer"), 10);
+    assert_eq!((found.matching, found.rows.len()), (2, 2));
+    // The oldest comes first.
+    let row = &found.rows[0];
+    assert_eq!(
+        (row.state, row.requests, row.protocol),
+        ("idle", 3, Some(Protocol::Http1))
+    );
+    assert_eq!(row.server, Some(mesh.address(2, 8080)));
+    let allowed = row.allowed.as_ref().and_then(|allowed| allowed.names()).unwrap();
+    assert_eq!(allowed.target.to_string(), "shop/piping");
+    assert!(row.up > 0 && row.down > 0 && row.service.is_some());
+    assert_eq!(look(Some("store-1"), 10).matching, 1, "as a server");
+    assert_eq!(look(Some("thief"), 10).matching, 0);
+    let one = look(None, 1);
+    assert_eq!((one.matching, one.rows.len()), (2, 1));
+    drop(buyer);
+    mesh.until("closed", |stats| stats.open == 1);
+    assert_eq!(look(None, 10).matching, 1);
 }

@@ -165,7 +165,8 @@ impl Side {
 #[derive(Debug)]
 pub(in super::super) struct Seat {
     edge: Arc<Edge>,
-    protocol: Protocol,
+    /// The protocol that it began with.
+    pub protocol: Protocol,
 }
 
 impl Seat {
