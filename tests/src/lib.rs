@@ -11,6 +11,7 @@ pub mod agent;
 pub mod client;
 pub mod datagrams;
 pub mod exec;
+pub mod flood;
 pub mod http;
 pub mod manifests;
 pub mod mesh;
@@ -31,6 +32,7 @@ pub mod world;
 
 pub use agent::Agent;
 pub use datagrams::Datagrams;
+pub use flood::Flood;
 pub use manifests::Manifests;
 pub use mesh::Mesh;
 pub use script::Script;

@@ -86,6 +86,11 @@ impl Server {
         Ok(server)
     }
 
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Puts another `sk_lookup` program into the pod, one that gives every connection to the listener of `mode`.
     pub fn hijack(&self, mode: &str) -> Result<()> {
         let before = self.lines().len();

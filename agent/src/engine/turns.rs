@@ -6,7 +6,7 @@
 //! a task of the core begins the next round behind everything that is ready. Nobody who stays below its quantum ever
 //! waits, and a core that only one client keeps busy begins rounds as fast as it can.
 //!
-//! A turn is one poll of a connection, which moves at most [`BYTES`] or serves one request, or one accept. So a flood
+//! A turn is one poll of a connection, which ends behind one request or behind the read that makes it [`BYTES`], or one accept. So a flood
 //! delays another client's turn by [`QUANTUM`] such turns at most, however many connections it comes by.
 
 use std::cell::{Cell, RefCell};
@@ -20,8 +20,8 @@ use super::account::Account;
 /// Turns of one account in a round.
 const QUANTUM: usize = 16;
 
-/// Most bytes that are moved in one turn.
-pub(super) const BYTES: usize = 256 * 1024;
+/// A turn ends once so many bytes were moved in it.
+pub(super) const BYTES: usize = 64 * 1024;
 
 /// A core's rounds.
 #[derive(Default)]

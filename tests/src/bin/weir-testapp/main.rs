@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 
 mod conns;
 mod dial;
+mod flood;
 mod forge;
 mod get;
 mod hijack;
@@ -26,6 +27,7 @@ const USAGE: &str = "\
 usage: weir-testapp serve NAME MODE=ADDR:PORT…   modes: http whoami sink source reset silent udp
        weir-testapp session                      commands as JSON lines on standard input (see protocol.rs)
        weir-testapp get [-X METHOD] [-n COUNT] http://ADDR[:PORT]/PATH
+       weir-testapp flood KIND ADDR:PORT         connect slow pipeline refused deaf bulk, until standard input ends
        weir-testapp janitor PID                  removes the worlds of a process at the end of standard input
        weir-testapp record ADDR:PORT | talk      the two ends of the corpus, as JSON lines (see protocol.rs)
        weir-testapp hold                         makes a world with one pod and waits to be killed";
@@ -49,6 +51,7 @@ fn run(args: &[String]) -> Result<()> {
         [mode, address] if mode == "record" => wires::record(address),
         [mode] if mode == "talk" => wires::talk(),
         [mode, rest @ ..] if mode == "get" => get::run(rest),
+        [mode, kind, to] if mode == "flood" => flood::run(kind, to),
         [mode, pid] if mode == "janitor" => weir_tests::world::janitor::run(pid),
         [mode] if mode == "hold" => hold(),
         _ => bail!("unknown command\n{USAGE}"),
