@@ -75,7 +75,7 @@ impl Script {
                 .lock()
                 .map_err(|_| anyhow::anyhow!("a reader has panicked"))?;
             match lines.iter().position(|line| line.contains(words)) {
-                Some(at) => Ok(lines.drain(..=at).last().unwrap_or_default()),
+                Some(at) => Ok(lines.drain(..=at).next_back().unwrap_or_default()),
                 None => bail!("the program in pod {} has not said {words:?}: {lines:?}", self.name),
             }
         })
