@@ -85,6 +85,7 @@ pub fn diff(old: &KernelTable, new: &KernelTable) -> MapChanges {
     changes.weakened.services = moved.map(|(key, _)| *key).collect();
     policy::widen(old, new, &mut changes.after);
     pods_after(old, new, &mut changes.after);
+    policy::settle(old, new, &mut changes.after);
     let after = &mut changes.after;
     after.extend(set(&old.probes, &new.probes).map(|(key, _)| MapOp::SetProbe(key)));
     after.extend(set(&old.node, &new.node).map(|(addr, _)| MapOp::SetNode(addr)));

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_abi::{ANY_PORT, PEER_ENFORCED, PolicyKey, VERDICT_ALLOW, VERDICT_DENY, VERDICT_L7};
+use weir_abi::{ANY_PORT, PEER_ENFORCED, PolicyKey, VERDICT_ALLOW, VERDICT_DENY, VERDICT_L7, is_lenient};
 
 use super::{MapChanges, MapOp};
 use crate::identity::Identity;
@@ -16,22 +16,25 @@ type Pair = (u64, u64, u32);
 /// Verdicts by port.
 type Verdicts = BTreeMap<u32, u32>;
 
-/// From the old table to what both allow. Pairs that nobody is judged by yet get their new entries at once, so that
-/// they are there when the first pod is.
+/// From the old table to what both allow. Pairs that nobody is judged by yet, because nobody is there or no server
+/// enforces, get their new entries at once, so that they are there when the first pod or mode is.
 pub(super) fn narrow(old: &KernelTable, new: &KernelTable, changes: &mut MapChanges) {
     let (was, is) = (by_pair(old), by_pair(new));
-    let judged = Judged::by(old);
-    for (pair, verdicts) in &is {
-        if !was.contains_key(pair) && !judged.judges(pair) {
-            changes.before.extend(
-                verdicts
-                    .iter()
-                    .map(|(port, verdict)| MapOp::SetPolicy(key(pair, *port), *verdict)),
-            );
+    let (judged, will_be) = (Judged::by(old), Judged::by(new));
+    for (pair, to) in is.iter().filter(|(pair, _)| !was.contains_key(pair)) {
+        if !judged.judges(pair) {
+            steps(pair, &Verdicts::new(), to, &mut changes.before);
         }
     }
     for (pair, from) in &was {
-        let to = is.get(pair).map(|to| both(from, to)).unwrap_or_default();
+        let to = match is.get(pair) {
+            Some(to) if !judged.enforces(pair) => to.clone(),
+            None if !judged.enforces(pair) => Verdicts::new(),
+            // Its servers stop enforcing with this plan, and what they grant until then stays.
+            _ if !will_be.enforces(pair) => continue,
+            Some(to) => both(from, to),
+            None => Verdicts::new(),
+        };
         if to == *from {
             continue;
         }
@@ -49,12 +52,25 @@ pub(super) fn narrow(old: &KernelTable, new: &KernelTable, changes: &mut MapChan
 /// From what both tables allow to the new one.
 pub(super) fn widen(old: &KernelTable, new: &KernelTable, ops: &mut Vec<MapOp>) {
     let (was, is) = (by_pair(old), by_pair(new));
-    let judged = Judged::by(old);
+    let (judged, will_be) = (Judged::by(old), Judged::by(new));
     for (pair, to) in &is {
         match was.get(pair) {
+            Some(_) if !judged.enforces(pair) || !will_be.enforces(pair) => {}
             Some(was) => steps(pair, &both(was, to), to, ops),
             None if judged.judges(pair) => steps(pair, &Verdicts::new(), to, ops),
             None => {}
+        }
+    }
+}
+
+/// From the old table to the new one for servers that enforced and do no more. To be done when they are known not to.
+pub(super) fn settle(old: &KernelTable, new: &KernelTable, ops: &mut Vec<MapOp>) {
+    let (was, is) = (by_pair(old), by_pair(new));
+    let (judged, will_be) = (Judged::by(old), Judged::by(new));
+    let none = Verdicts::new();
+    for (pair, from) in &was {
+        if judged.enforces(pair) && !will_be.enforces(pair) {
+            steps(pair, from, is.get(pair).unwrap_or(&none), ops);
         }
     }
 }
@@ -130,7 +146,7 @@ fn by_pair(table: &KernelTable) -> BTreeMap<Pair, Verdicts> {
     pairs
 }
 
-/// Identities that a table has anybody for.
+/// Identities that a table has anybody for; as destinations, anybody who enforces.
 struct Judged {
     sources: BTreeSet<u64>,
     destinations: BTreeSet<u64>,
@@ -139,11 +155,20 @@ struct Judged {
 impl Judged {
     fn by(table: &KernelTable) -> Judged {
         let pods = || table.pods.values().map(|pod| pod.identity);
-        let enforced = table.peers.values().filter(|peer| peer.flags & PEER_ENFORCED != 0);
+        let enforces = |flags: u32| flags & PEER_ENFORCED != 0 && !is_lenient(flags);
+        let enforced = table.peers.values().filter(|peer| enforces(peer.flags));
+        let enforced_pods = table.pods.values().filter(|pod| enforces(pod.flags));
         Judged {
             sources: pods().chain(table.peers.values().map(|peer| peer.identity)).collect(),
-            destinations: pods().chain(enforced.map(|peer| peer.identity)).collect(),
+            destinations: enforced_pods
+                .map(|pod| pod.identity)
+                .chain(enforced.map(|peer| peer.identity))
+                .collect(),
         }
+    }
+
+    fn enforces(&self, pair: &Pair) -> bool {
+        self.destinations.contains(&pair.1)
     }
 
     fn judges(&self, pair: &Pair) -> bool {

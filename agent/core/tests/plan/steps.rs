@@ -105,7 +105,13 @@ proptest! {
     #[test]
     fn what_both_plans_allow_between_the_same_pods_is_never_interrupted((old, new) in two()) {
         let same = |ip: &IpAddr, cookie: &u64| {
-            let entry = |plan: &Plan| (plan.kernel.peers.get(&weir_abi::Addr::from_ip(*ip)).copied(), plan.kernel.pods.get(cookie).copied());
+            // Whatever their mode, as long as it is one.
+            let entry = |plan: &Plan| {
+                let peer = plan.kernel.peers.get(&weir_abi::Addr::from_ip(*ip));
+                let pod = plan.kernel.pods.get(cookie);
+                let part = peer.map(|peer| (peer.identity, peer.cookie, peer.flags & weir_abi::PEER_ENFORCED));
+                (part, pod.map(|pod| (pod.identity, pod.ip4, pod.ip6)))
+            };
             entry(&old) == entry(&new)
         };
         let mut tuples = tuples(&old, &new);
