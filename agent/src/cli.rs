@@ -8,6 +8,7 @@ pub mod check;
 pub mod explain;
 mod limits;
 pub mod lint;
+pub mod suggest;
 pub mod uninstall;
 
 use std::io;
@@ -36,6 +37,7 @@ enum Command {
     Check(check::CheckArgs),
     Explain(explain::ExplainArgs),
     Lint(lint::LintArgs),
+    Suggest(suggest::SuggestArgs),
     Uninstall(uninstall::UninstallArgs),
 }
 
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(args),
         Command::Explain(args) => explain::run(args),
         Command::Lint(args) => lint::run(args),
+        Command::Suggest(args) => suggest::run(args),
         Command::Uninstall(args) => uninstall::run(args),
     };
     result.unwrap_or_else(|error| {
