@@ -136,12 +136,24 @@ impl Agent {
 
     /// Sends a signal; how the agent ended.
     pub fn signal(&mut self, signal: i32) -> Result<ExitStatus> {
-        let mut child = self.child.take().context("the agent is not running")?;
+        self.tell(signal)?;
+        self.ended()
+    }
+
+    /// Sends a signal and does not wait.
+    pub fn tell(&self, signal: i32) -> Result<()> {
+        let pid = self.pid().context("the agent is not running")?;
         // SAFETY: our own child, not waited for yet, so the pid is its.
-        if unsafe { libc::kill(child.id() as i32, signal) } != 0 {
+        if unsafe { libc::kill(pid as i32, signal) } != 0 {
             return Err(std::io::Error::last_os_error()).context("signalling the agent");
         }
-        wait::until(Duration::from_secs(10), || {
+        Ok(())
+    }
+
+    /// Waits for the agent to end; how it did.
+    pub fn ended(&mut self) -> Result<ExitStatus> {
+        let mut child = self.child.take().context("the agent is not running")?;
+        wait::until(Duration::from_secs(15), || {
             child
                 .try_wait()?
                 .with_context(|| format!("the agent does not end\n{}", self.log()))

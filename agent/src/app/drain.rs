@@ -62,7 +62,8 @@ pub(super) struct Drain {
 impl Drain {
     /// Returns when nothing is open any more, `time` is over, or a signal says that it is enough.
     pub async fn run(mut self, engine: &Arc<Engine>, time: Duration, signals: &mut Signals) {
-        engine.stop(time);
+        // The engine's own deadline comes later, so that it is known here what was cut.
+        engine.stop(time.saturating_add(2 * LOOK));
         let begun = Instant::now();
         let (mut told, mut watched) = (None, true);
         let mut look = tokio::time::interval(LOOK);

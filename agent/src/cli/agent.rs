@@ -60,7 +60,7 @@ pub struct AgentArgs {
     #[arg(long)]
     uninstall: bool,
     /// How long requests and connections under way may go on when the agent stops, in seconds. Then they are reset.
-    #[arg(long, value_name = "SECONDS", default_value_t = 10)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(..=3600))]
     drain_seconds: u64,
     /// Most enrolled pods of this node
     #[arg(long, value_name = "N", default_value_t = Sizes::default().pods)]
