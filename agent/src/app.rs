@@ -8,7 +8,7 @@
 //!
 //! | Port | Where | Why |
 //! |---|---|---|
-//! | 15000 | loopback of the node | admin: probes, metrics, the plan |
+//! | 15000 | loopback of the node | admin: probes, metrics, the plan, what is open |
 //! | 15001 | each enrolled pod | what the pod's connect() was turned to |
 //! | 15006 | each enrolled pod | what sk_lookup steers to the engine |
 //!

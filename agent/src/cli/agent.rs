@@ -35,7 +35,7 @@ pub struct AgentArgs {
     /// Name of this node: pods with this spec.nodeName are local [default: the host's name]
     #[arg(long)]
     node: Option<String>,
-    /// Address of /livez, /readyz, /metrics and /plan. Pods should not reach it.
+    /// Address of /livez, /readyz, /metrics, /plan and /debug/connections. Pods should not reach it.
     #[arg(long, value_name = "ADDR:PORT", default_value_t = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), ADMIN_PORT))]
     admin: SocketAddr,
     /// Port of the engine's listener in each pod for connections that the pod makes

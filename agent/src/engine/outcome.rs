@@ -218,7 +218,8 @@ impl<'a> Ongoing<'a> {
         if self.core.access.is_some() {
             self.outcome.server.replace(Some(server.clone()));
         }
-        if let Some(turn) = &server.turn {
+        // Another try is no other decision.
+        if let Some(turn) = server.turn.as_ref().filter(|_| self.edge.get().is_none()) {
             turn.taken.one();
         }
         self.edge.get_or_init(|| self.core.ledger.towards(self.conn, server))

@@ -59,15 +59,20 @@ pub(super) async fn run(underway: &Underway, asked: Asked, body: RecvStream, mut
     let mut say = |status, reason: &str| answer::say(core, &told, &mut respond, shape, status, reason);
     let server = match permit::request(core, conn, &told, &asked) {
         Ok(server) => server,
-        Err(No::Nobody) => return say(503, "no endpoint is ready"),
+        Err(No::Nobody) => {
+            told.asks(&asked);
+            return say(503, "no endpoint is ready");
+        }
         Err(No::Missing(server, missing)) => {
             core.counters.refused_request.one();
             told.would_go_to(&server);
             super::report(core, conn, &server, &asked, &missing);
             say(403, &missing.to_string());
-            return told.refuse(Why::Missing(missing));
+            told.refuse(Why::Missing(missing));
+            return told.asks(&asked);
         }
     };
+    told.asks(&asked);
     let Some(_permit) = conn.account.request() else {
         core.counters.over_requests.one();
         return say(503, "too many requests of this client are in flight");
