@@ -17,7 +17,7 @@
 mod attach;
 mod drain;
 mod news;
-mod node;
+pub mod node;
 mod show;
 
 use std::net::SocketAddr;

@@ -34,6 +34,23 @@ fn an_allowed_request_names_target_group_and_match() {
 }
 
 #[test]
+fn what_only_audit_lets_pass_says_so_and_what_it_lacks() {
+    let modes = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/explain/modes.yaml");
+    let modes = modes.to_str().expect("a path of this tree");
+    let report = ask(&["-f", modes, "shop/buyer-1", "watched/depot-1:80", "GET", "/"]).expect("it can be said");
+    assert!(report.allowed);
+    let said = report.to_string();
+    assert!(
+        said.contains("by the mode of its namespace, audit: would be refused, and is reported"),
+        "{said}"
+    );
+    assert!(
+        said.contains("no TrafficTarget allows shop/buyer to reach watched/depot"),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_refused_request_says_why_each_match_does_not_hold() {
     let report = ask(&["shop/buyer", "shop/store-1:8080", "POST", "/admin"]).expect("it can be said");
     assert!(!report.allowed);

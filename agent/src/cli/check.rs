@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Output;
+use crate::app::node;
 use crate::bpf::{self, mount};
 
 /// Say what this machine has and lacks for Weir. Nothing is changed. Exit code 1 if something needed is missing.
@@ -57,6 +58,7 @@ pub fn run(args: CheckArgs) -> anyhow::Result<ExitCode> {
         netns_cookie(),
         programs(),
         packet_cookie(),
+        node_network(),
     ];
     match args.output {
         Output::Json => println!("{}", serde_json::to_string_pretty(&checks)?),
@@ -225,6 +227,29 @@ fn programs() -> Check {
 
 fn first_line(text: &str) -> String {
     text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn node_network() -> Check {
+    let addresses = node::addresses().map(|addresses| {
+        let addresses: Vec<_> = addresses.iter().map(ToString::to_string).collect();
+        addresses.join(", ")
+    });
+    let result = match (node::is_host_network(), addresses) {
+        (_, Err(error)) => Err(error.to_string()),
+        (Some(false), Ok(own)) => Err(format!("not the host's; addresses here: {own}")),
+        (_, Ok(own)) if own.is_empty() => Err("no address but loopback".to_owned()),
+        (_, Ok(own)) => Ok(own),
+    };
+    let mut check = Check::new(
+        "node's network",
+        result,
+        "the kubelet's probes pass from the node's own addresses, as the agent sees them",
+        "run the agent in the host's network (hostNetwork); without it the probes are refused",
+    );
+    if check.outcome == Outcome::Missing {
+        check.outcome = Outcome::Fallback;
+    }
+    check
 }
 
 fn packet_cookie() -> Check {

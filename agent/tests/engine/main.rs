@@ -13,6 +13,7 @@ mod http2;
 mod identity;
 mod limits;
 mod mesh;
+mod modes;
 mod observe;
 mod peer;
 mod policy;
