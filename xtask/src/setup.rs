@@ -14,7 +14,18 @@ use crate::run::Run;
 pub use ebpf::Toolchain;
 
 /// What the demo and the tests run, whatever the toolchain.
-const PACKAGES: &[&str] = &["iproute2", "openssl", "python3", "python3-websockets"];
+const PACKAGES: &[&str] = &[
+    "iproute2",
+    "openssl",
+    "python3",
+    "python3-websockets",
+    "curl",
+    "haproxy",
+    "iperf3",
+    "nginx-light",
+    "nodejs",
+    "wrk",
+];
 /// What the virtual machines need: the machine, the archive format, and the guest's shell.
 const KERNEL_PACKAGES: &[&str] = &[
     "qemu-system-x86",

@@ -58,6 +58,10 @@ fn get(packages: &[&str]) -> Result<()> {
         ])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")
+        // Programs are wanted, not services: nginx is not to take port 80 of the machine. The first is systemctl's, the
+        // second invoke-rc.d's.
+        .env("SYSTEMD_OFFLINE", "1")
+        .env("RUNLEVEL", "1")
         .quiet()
 }
 
