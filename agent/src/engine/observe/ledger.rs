@@ -222,3 +222,75 @@ impl Flow {
         self.down.set(down);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{TcpListener, TcpStream};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    const ROUNDS: u32 = 20_000;
+
+    /// The time of one of [`ROUNDS`].
+    fn time(mut work: impl FnMut()) -> Duration {
+        let begun = Instant::now();
+        (0..ROUNDS).for_each(|_| work());
+        begun.elapsed() / ROUNDS
+    }
+
+    #[test]
+    fn a_pair_is_found_again_without_the_registry() {
+        let registry = Arc::new(Registry::new(10, Duration::ZERO));
+        let ledger = Ledger::new(0, 10, registry.clone());
+        let workload = |name: &str| Arc::new(Workload::new("shop", "Deployment", name));
+        let (buyer, store) = (workload("buyer"), workload("store"));
+        let first = ledger.edge(&buyer, &store, Side::Both);
+        // As another snapshot has it: the same names, other strings.
+        let again = ledger.edge(&workload("buyer"), &workload("store"), Side::Both);
+        assert!(Arc::ptr_eq(&first, &again));
+        assert!(
+            !Arc::ptr_eq(&first, &ledger.edge(&store, &buyer, Side::Both)),
+            "there is a direction"
+        );
+        assert_eq!(registry.edges().len(), 2);
+    }
+
+    /// Prints what observing costs beside the system calls without which no request gets through. Run it with
+    /// `cargo test -p weir-agent --lib observing_costs -- --ignored --nocapture`.
+    #[test]
+    #[ignore = "a measurement"]
+    fn observing_costs_little_beside_two_reads_and_two_writes() {
+        let ledger = Ledger::new(0, 2000, Arc::new(Registry::new(2000, Duration::ZERO)));
+        let workload = |name: &str| Arc::new(Workload::new("shop", "Deployment", name));
+        let clients: Vec<_> = (0..100).map(|n| workload(&format!("client-{n}"))).collect();
+        let (store, mut turn) = (workload("store"), 0);
+        let observe = time(|| {
+            let started = Instant::now();
+            turn = (turn + 7) % clients.len();
+            let edge = ledger.edge(&clients[turn], &store, Side::Both);
+            let flow = Flow::new(edge.clone(), Protocol::Http1, 0, 0);
+            let cells = edge.cells(Protocol::Http1).expect("a protocol");
+            cells.answered(200);
+            cells.took(started.elapsed());
+            cells.bytes(100 - flow.up.get(), 200);
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
+        let (mut server, _) = listener.accept().expect("accepted");
+        let mut space = [0; 100];
+        let calls = time(|| {
+            for _ in 0..2 {
+                client.write_all(&space).expect("sent");
+                server.read_exact(&mut space).expect("received");
+            }
+        });
+        let share = observe.as_secs_f64() / calls.as_secs_f64();
+        println!(
+            "observing {observe:?}, two reads and two writes {calls:?}: {:.2} %",
+            share * 100.0
+        );
+        assert!(share < 0.1, "{share}");
+    }
+}
