@@ -257,6 +257,21 @@ mod tests {
         assert_eq!(registry.edges().len(), 2);
     }
 
+    #[test]
+    fn the_bound_holds_for_all_cores_together() {
+        let registry = Arc::new(Registry::new(1, Duration::ZERO));
+        let workload = |name: &str| Arc::new(Workload::new("shop", "Deployment", name));
+        let core = |number| Ledger::new(number, 1, registry.clone());
+        core(0).edge(&workload("buyer"), &workload("store"), Side::Both);
+        core(1).edge(&workload("thief"), &workload("store"), Side::Both);
+        core(2).edge(&workload("buyer"), &workload("store"), Side::Both);
+        let names: Vec<_> = registry.edges().iter().map(|edge| edge.source.name.clone()).collect();
+        assert_eq!(
+            (names, registry.overflowed()),
+            (vec!["other".to_owned(), "buyer".to_owned()], 1)
+        );
+    }
+
     /// Prints what observing costs beside the system calls without which no request gets through. Run it with
     /// `cargo test -p weir-agent --lib observing_costs -- --ignored --nocapture`.
     #[test]
