@@ -8,7 +8,9 @@
 //! and [`Passed::lacking`] says what a rule would have been needed for. Requests and connections are asked about by way
 //! of [`permit`](super::permit), which reports that; the questions here that are asked again and again do not tell.
 
+mod again;
 mod elsewhere;
+mod opening;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,16 +19,17 @@ use weir_core::identity::Identity;
 use weir_core::matcher::RequestView;
 use weir_core::model::{Key, Mode};
 use weir_core::policy::{Missing, Verdict};
-use weir_core::snapshot::{PodInfo, PortProtocol, Root, Snapshot, SplitRoute};
+use weir_core::snapshot::{PodInfo, Root, Snapshot, SplitRoute};
 
-use super::conn::{Conn, End, Standing};
+use super::conn::Conn;
 use super::kernel::Direction;
 use super::observe::Turn;
-use super::opening::Openings;
 use super::outcome::Allowed;
 use super::split::Rotations;
 
+pub(super) use again::{Again, again};
 pub(super) use elsewhere::{bytes_elsewhere, request_elsewhere};
+pub(super) use opening::{Opening, opening};
 
 /// Where a request or a connection is sent.
 #[derive(Clone, Debug)]
@@ -171,67 +174,6 @@ impl<'s> Destination<'s> {
     }
 }
 
-/// How a connection begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Opening {
-    /// What is declared about the port.
-    pub protocol: PortProtocol,
-    /// At some server something may pass, or there is no server.
-    pub reachable: bool,
-    /// At every server any bytes may pass.
-    pub bytes: bool,
-    /// At some server any bytes are granted.
-    pub bytes_somewhere: bool,
-    /// What a request says decides where it goes.
-    pub by_request: bool,
-}
-
-/// What can become of a connection, before its first byte.
-pub(super) fn opening(snapshot: &Snapshot, conn: &Conn) -> Opening {
-    let mut opening = Opening {
-        protocol: PortProtocol::Detect,
-        reachable: false,
-        bytes: true,
-        bytes_somewhere: false,
-        by_request: false,
-    };
-    let (mut is_root, mut by_request) = (false, false);
-    let mut servers = 0usize;
-    let mut see = |address| {
-        let server = Server::at(snapshot, address);
-        opening.reachable |= may_reach(snapshot, &conn.client, &server);
-        let bytes = may_pass_bytes(snapshot, &conn.client, &server);
-        opening.bytes &= bytes;
-        opening.bytes_somewhere |= bytes;
-        servers += 1;
-    };
-    let protocol = match Destination::of(snapshot, conn) {
-        Destination::Root(root) => {
-            is_root = true;
-            by_request = root.routes.iter().any(|route| route.matches.is_some());
-            let backends = root.routes.iter().flat_map(|route| &route.backends);
-            backends
-                .flat_map(|backend| &backend.endpoints)
-                .copied()
-                .for_each(&mut see);
-            Some(root.protocol)
-        }
-        Destination::Pod => {
-            see(conn.destination);
-            let pod = snapshot.peers.get(&conn.destination.ip());
-            pod.and_then(|pod| pod.protocols.get(&conn.destination.port()).copied())
-        }
-        Destination::Unknown => None,
-    };
-    opening.protocol = protocol.unwrap_or(PortProtocol::Detect);
-    opening.bytes &= is_root || servers > 0;
-    // A Service that has nobody answers HTTP with 503, so its protocol has to be found out, but without a long wait.
-    opening.reachable |= is_root && servers == 0;
-    opening.bytes_somewhere |= opening.bytes;
-    opening.by_request = by_request;
-    opening
-}
-
 /// Why something is not sent on.
 #[derive(Debug)]
 pub(super) enum No {
@@ -352,47 +294,4 @@ fn pick(
         turn,
         ..Server::at(snapshot, address)
     })
-}
-
-/// What a new snapshot means for an open connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Again {
-    /// It goes on.
-    Stay,
-    /// A request is under way: whoever works on it has its head, and judges it.
-    Ask,
-    /// It ends.
-    End(End),
-}
-
-/// Judges an open connection by a new snapshot. `openings` are those of the same core.
-pub(super) fn again(snapshot: &Snapshot, openings: &Openings, conn: &Conn) -> Again {
-    let local = snapshot.local.get(&conn.cookie);
-    let pods_stay = match conn.direction {
-        Direction::Outbound => is_current(snapshot, &conn.client),
-        Direction::Inbound => {
-            let now = snapshot.peers.get(&conn.destination.ip()).and_then(|pod| pod.cookie);
-            is_current(snapshot, &conn.client) && local.is_some() && now == Some(conn.cookie)
-        }
-    };
-    if !pods_stay {
-        return Again::End(End::Reset);
-    }
-    match conn.standing() {
-        Standing::Opening => Again::Stay,
-        Standing::Tcp(server) => {
-            let stays = server.is_current(snapshot) && may_pass_bytes(snapshot, &conn.client, &server);
-            match stays {
-                true => Again::Stay,
-                false => Again::End(End::Reset),
-            }
-        }
-        Standing::HttpIdle if openings.of(snapshot, conn).reachable => Again::Stay,
-        Standing::HttpIdle => Again::End(End::Close),
-        Standing::Http2 => Again::Ask,
-        Standing::HttpBusy(server) | Standing::Upgraded(server) => match server.is_current(snapshot) {
-            true => Again::Ask,
-            false => Again::End(End::Reset),
-        },
-    }
 }
