@@ -111,7 +111,7 @@ fn tls_is_split_connection_by_connection_and_its_names_are_seen() -> Result<()> 
         .write("tcp-next", &smi::target("tcp-next", "store-next", &["buyer"], rules))?;
     let split = smi::split("store", "store", &[("store-v1", 1), ("store-v2", 1)]);
     mesh.manifests.write("split", &split)?;
-    let agent = mesh.agent_with(&["--threads", "1"])?;
+    let agent = mesh.agent_with(&["--threads", "1", "--access-log", "all"])?;
     let mut seen = Vec::new();
     for number in 0..6 {
         let mut client = client(&buyer, &format!("name-{number}.shop"))?;
@@ -125,5 +125,8 @@ fn tls_is_split_connection_by_connection_and_its_names_are_seen() -> Result<()> 
         ["store", "store", "store", "store-next", "store-next", "store-next"]
     );
     assert_eq!(agent.metrics()?.sum("weir_engine_tls_relayed_total", &[]), 6.0);
+    for number in 0..6 {
+        agent.wait_log(&["tls", &format!("name-{number}.shop")])?;
+    }
     Ok(())
 }
