@@ -100,7 +100,7 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
     if segment.flags & SYN == 0 {
         return PASS;
     }
-    let mark = receiver(skb);
+    let mark = socket_mark(skb);
     if segment.flags & ACK != 0 {
         if !mark.is_null() {
             // SAFETY: not null, so it is the storage of the receiving socket.
@@ -121,7 +121,7 @@ fn datagram(skb: *mut __sk_buff, device: u32, pod: &Pod, packet: &Packet) -> i32
     if device == LOOPBACK || is_icmp(packet.proto) {
         return PASS;
     }
-    let mark = receiver(skb);
+    let mark = socket_mark(skb);
     // SAFETY: where not null, it is the storage of the receiving socket.
     let serving = !mark.is_null() && unsafe { (*mark).role } == ROLE_SERVING;
     if datagram::arrive(pod, packet, is_connected(skb), serving) {
@@ -200,9 +200,9 @@ fn words(mark: SocketMark) -> OriginWords {
     unsafe { core::mem::transmute::<SocketMark, OriginWords>(mark) }
 }
 
-/// The mark of the socket that gets the packet, null where it has none.
+/// The mark of the packet's socket, null where it has none.
 #[inline(always)]
-fn receiver(skb: *mut __sk_buff) -> *const SocketMark {
+pub fn socket_mark(skb: *mut __sk_buff) -> *const SocketMark {
     // SAFETY: the context's socket is checked and made a full one before it is used; no value is created.
     unsafe {
         let sk = read_volatile(&(*skb).__bindgen_anon_2.sk);

@@ -11,14 +11,17 @@ use aya_ebpf::{
     helpers::{bpf_get_netns_cookie, generated::bpf_sk_fullsock},
     programs::SkBuffContext,
 };
-use weir_abi::{Addr, Counter, EVENT_SOURCE, Event, IDENTITY_UNKNOWN, IPPROTO_TCP, PEER_ENFORCED};
+use weir_abi::{
+    Addr, Counter, EVENT_SOURCE, Event, IDENTITY_UNKNOWN, IPPROTO_TCP, PEER_ENFORCED, ROLE_TRANSLATED, ServiceKey,
+};
 
 use crate::{
-    arrive::{DROP, PASS, has_packet_cookie},
+    arrive::{DROP, PASS, has_packet_cookie, socket_mark},
     datagram::{self, Pod},
     emit,
-    maps::{PEERS, PODS, count},
+    maps::{PEERS, PODS, SERVICES, count},
     packet::{self, LOOPBACK, Packet, Parsed},
+    picked,
 };
 
 /// Protocols that no policy speaks of: what they carry is for the kernel.
@@ -136,10 +139,41 @@ pub fn leave(ctx: SkBuffContext) -> i32 {
     if packet.proto == IPPROTO_TCP || is_icmp(packet.proto) {
         return PASS;
     }
-    if datagram::leave(&pod, &packet, is_connected(skb)) {
+    let connected = is_connected(skb);
+    if connected && is_gone(skb, &packet) {
+        count(Counter::LeaveGone);
+        return DROP;
+    }
+    if datagram::leave(&pod, &packet, connected) {
         PASS
     } else {
         DROP
+    }
+}
+
+/// Whether a socket that is connected to an endpoint in place of a ClusterIP sends to one that its Service has no more.
+/// Nothing can send its datagrams elsewhere; the application hears of it and connects again.
+#[inline(always)]
+fn is_gone(skb: *mut __sk_buff, packet: &Packet) -> bool {
+    let mark = socket_mark(skb);
+    if mark.is_null() {
+        return false;
+    }
+    // SAFETY: not null, so it is the storage of the sending socket.
+    let mark = unsafe { *mark };
+    if mark.role != ROLE_TRANSLATED {
+        return false;
+    }
+    // SAFETY: entries are integers; one that is replaced meanwhile reads as old or new.
+    match unsafe {
+        SERVICES.get(ServiceKey {
+            addr: mark.addr,
+            port: mark.port,
+            proto: packet.proto,
+        })
+    } {
+        Some(service) => !picked::is_member(service.block, service.slots, packet.dst, packet.dst_port),
+        None => true,
     }
 }
 

@@ -178,9 +178,10 @@ fn read(slot: *mut PickedSlot) -> PickedSlot {
     unsafe { read_volatile(slot) }
 }
 
-/// Whether an endpoint is in a block: its columns are sorted by address and port.
+/// Whether an endpoint is in a block: its columns are sorted by address and port. A block that is being removed may have
+/// any.
 #[inline(always)]
-fn is_member(block: u64, slots: u32, addr: Addr, port: u32) -> bool {
+pub fn is_member(block: u64, slots: u32, addr: Addr, port: u32) -> bool {
     let (mut low, mut high) = (0u32, slots);
     for _ in 0..HALVINGS {
         if low >= high {
@@ -195,7 +196,7 @@ fn is_member(block: u64, slots: u32, addr: Addr, port: u32) -> bool {
                 reserved: 0,
             })
         }) else {
-            return false;
+            return true;
         };
         if entry.addr == addr && entry.port == port {
             return true;

@@ -25,6 +25,10 @@ use crate::{
     verdict::{self, Denied},
 };
 
+/// iputils' ping connects a UDP socket to this port to learn the route, and sends nothing: it would take a refusal for the
+/// end of it. What were sent would be refused when it leaves.
+const ROUTE_PROBE: u32 = 1025;
+
 /// sendmsg4: IPv4, also from IPv6 sockets to mapped addresses.
 #[inline(always)]
 pub fn sendmsg4(ctx: *mut bpf_sock_addr) -> i32 {
@@ -134,6 +138,7 @@ fn run(ctx: *mut bpf_sock_addr, asked: Place, v6_hook: bool, connects: bool) -> 
                 }
             }
             Verdict::Deny if serves => count(Counter::SendAnswer),
+            Verdict::Deny if connects && to_port == ROUTE_PROBE => {}
             Verdict::Deny => {
                 count(Counter::SendDeny);
                 report(cookie, pod, to, to_port, server.identity, (asked.proto, EVENT_SEND));

@@ -15,15 +15,18 @@ pub use ebpf::Toolchain;
 
 /// What the demo and the tests run, whatever the toolchain.
 const PACKAGES: &[&str] = &[
+    "bind9-dnsutils",
+    "curl",
+    "dnsmasq-base",
+    "haproxy",
+    "iperf3",
     "iproute2",
+    "iputils-ping",
+    "nginx-light",
+    "nodejs",
     "openssl",
     "python3",
     "python3-websockets",
-    "curl",
-    "haproxy",
-    "iperf3",
-    "nginx-light",
-    "nodejs",
     "wrk",
 ];
 /// What the virtual machines need: the machine, the archive format, and the guest's shell.

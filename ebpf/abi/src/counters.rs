@@ -99,6 +99,8 @@ counters! {
     ArriveLenient = 41, "arrive", "lenient";
     /// A datagram without a grant, to a lenient server.
     LeaveLenient = 42, "leave", "lenient";
+    /// Of a socket that is connected to an endpoint which its Service has no more: it has to connect again.
+    LeaveGone = 43, "leave", "gone";
 }
 
 /// How many counters there are: the size of `COUNTERS`.

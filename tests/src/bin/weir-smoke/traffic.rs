@@ -2,12 +2,12 @@
 //!
 //! The suites go through every kind of socket; this is the least that shows that each program ran and decided.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use anyhow::{Context, Result, bail, ensure};
 use weir_tests::client::REFUSED;
-use weir_tests::protocol::{Command, Dial, Request, Seen};
-use weir_tests::server::{HTTP, WHOAMI};
+use weir_tests::protocol::{Command, Dial, Request, Seen, Udp};
+use weir_tests::server::{HTTP, UDP, WHOAMI};
 use weir_tests::world::Pod;
 use weir_tests::{Agent, Mesh, Session};
 
@@ -15,6 +15,8 @@ use crate::Report;
 
 /// ClusterIP of Service `store`.
 const STORE: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 10));
+/// ClusterIP of Service `echo`, which is UDP.
+const ECHO: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 11));
 
 /// A check by its row in the table.
 type Check = (&'static str, fn(&mut Scene) -> Result<()>);
@@ -26,6 +28,14 @@ const CHECKS: &[Check] = &[
     ("capture, a request is served, addresses are real", captures),
     ("capture, a request without a rule is answered 403", forbids),
     ("a peer of another node is judged on arrival", judges_arrivals),
+    (
+        "UDP, granted by address and by ClusterIP, answers return",
+        serves_datagrams,
+    ),
+    (
+        "UDP, refused with an errno, and on arrival from another node",
+        refuses_datagrams,
+    ),
     ("another sk_lookup program opens nothing", holds_against_another_program),
     ("agent killed, L4 goes on, L7 is refused", outlives_the_agent),
 ];
@@ -59,7 +69,9 @@ fn checks(report: &mut Report) -> Result<()> {
         mesh.remote_client(&remote, "far-thief")?,
     );
     mesh.service("store", "store", &[&STORE.to_string()])?;
+    mesh.udp_service("echo", "store", &[&ECHO.to_string()])?;
     for source in ["buyer", "far-buyer"] {
+        mesh.grant_udp(source, "store", &[UDP])?;
         mesh.grant_http(source, "store", "/books")?;
         mesh.grant_tcp(source, "store", &[WHOAMI])?;
     }
@@ -167,6 +179,44 @@ fn judges_arrivals(scene: &mut Scene) -> Result<()> {
         ensure!(response.status == 200, "{ip}: {response:?}");
         refused(&mut scene.far_thief, &Dial::to(ip, WHOAMI))?;
         refused(&mut scene.far_thief, &Dial::to(ip, HTTP))?;
+    }
+    Ok(())
+}
+
+fn serves_datagrams(scene: &mut Scene) -> Result<()> {
+    for ip in [scene.store.v4(), scene.store.v6(), ECHO] {
+        let place = SocketAddr::new(ip, UDP);
+        for (kind, to) in [
+            (Udp::of(ip), Some(place)),
+            (Udp::of(ip).v6(), Some(place)),
+            (Udp::to(place), None),
+            (Udp::to(place).v6(), None),
+        ] {
+            let socket = scene.buyer.udp(&kind)?;
+            let (_, from) = scene.buyer.udp_ask(socket, to, "hello")?;
+            ensure!(from.ip().to_canonical() == ip, "{kind:?}: the answer comes from {from}");
+        }
+    }
+    let place = SocketAddr::new(scene.store.v6(), UDP);
+    let socket = scene.far_buyer.udp(&Udp::of(place.ip()))?;
+    scene.far_buyer.udp_ask(socket, place, "from afar")?;
+    Ok(())
+}
+
+fn refuses_datagrams(scene: &mut Scene) -> Result<()> {
+    for ip in [scene.store.v4(), scene.store.v6(), ECHO] {
+        let place = SocketAddr::new(ip, UDP);
+        let socket = scene.thief.udp(&Udp::of(ip))?;
+        let errno = scene.thief.udp_send(socket, place, "x")?;
+        ensure!(errno == REFUSED, "{place}: errno {errno}");
+        let errno = scene.thief.udp_open(&Udp::to(place))?.errno;
+        ensure!(errno == REFUSED, "connecting to {place}: errno {errno}");
+    }
+    for ip in [scene.store.v4(), scene.store.v6()] {
+        let socket = scene.far_thief.udp(&Udp::of(ip))?;
+        scene.far_thief.udp_send(socket, SocketAddr::new(ip, UDP), "x")?;
+        let got = scene.far_thief.udp_receive(socket, 300)?;
+        ensure!(got.errno != 0, "{ip}: answered without a grant: {got:?}");
     }
     Ok(())
 }
