@@ -225,14 +225,7 @@ fn a_revoked_grant_ends_flows_of_every_kind_at_once_and_no_others() -> Result<()
     udp.mesh.manifests.namespace("out", None)?;
     let guest = udp.mesh.world.pod("guest")?;
     udp.mesh.declare(&guest, "out", "guest")?;
-    let grant_guest = smi::documents(&[
-        smi::udp_route("udp-guest", &[UDP]),
-        smi::target("udp-guest", "store", &["guest"], &[("UDPRoute", "udp-guest", &[])]).replace(
-            "    name: guest\n    namespace: shop",
-            "    name: guest\n    namespace: out",
-        ),
-    ]);
-    udp.mesh.manifests.write("udp-guest", &grant_guest)?;
+    grant_guest(&udp.mesh)?;
     let _agent = udp.mesh.agent()?;
     let (mut buyer, mut clerk) = (udp.mesh.session(&udp.buyer)?, udp.mesh.session(&clerk)?);
     let mut guest = udp.mesh.session(&guest)?;
@@ -279,6 +272,107 @@ fn a_revoked_grant_ends_flows_of_every_kind_at_once_and_no_others() -> Result<()
         Ok(buyer.udp_ask(flows[0].0, None, "once more").is_ok())
     })?;
     Ok(())
+}
+
+#[test]
+fn answers_end_with_the_grant_of_the_question() -> Result<()> {
+    let udp = Datagrams::new()?;
+    let remote = udp.mesh.world.remote("node-b")?;
+    let far = udp.mesh.world.remote_pod(&remote, "far-store")?;
+    udp.mesh.declare(&far, "shop", "store")?;
+    let agent = udp.mesh.agent()?;
+    let (mut buyer, mut server) = (udp.mesh.session(&udp.buyer)?, udp.mesh.session(&far)?);
+    let serving = server.udp(&Udp::default().bound(far.v4(), UDP))?;
+    let place = SocketAddr::new(far.v4(), UDP);
+    for kind in [Udp::default(), Udp::to(place)] {
+        udp.mesh.grant_udp("buyer", "store", &[UDP])?;
+        let asking = buyer.udp(&Udp::default())?;
+        eventually("granted", || Ok(buyer.udp_send(asking, place, "x")? == 0))?;
+        drain(&mut server, serving)?;
+        let connected = kind.connect.is_some();
+        let asking = buyer.udp(&kind)?;
+        assert_eq!(buyer.udp_send(asking, (!connected).then_some(place), "question")?, 0);
+        let from = server.udp_receive(serving, 1000)?.from.context("the question")?;
+        server.udp_send(serving, from, "answer")?;
+        assert_eq!(buyer.udp_receive(asking, 1000)?.text, "answer");
+        udp.mesh.manifests.remove("udp-buyer")?;
+        let other = buyer.udp(&Udp::default())?;
+        eventually("revoked", || Ok(buyer.udp_send(other, place, "x")? == REFUSED))?;
+        let denied = counted(&agent, "arrive", "deny")?;
+        server.udp_send(serving, from, "another answer")?;
+        assert_eq!(buyer.udp_receive(asking, 200)?.errno, libc::EAGAIN, "{kind:?}");
+        assert_eq!(counted(&agent, "arrive", "deny")?, denied + 1.0);
+    }
+    Ok(())
+}
+
+#[test]
+fn an_answer_after_the_grant_is_gone_lets_nothing_in() -> Result<()> {
+    let mut udp = Datagrams::new()?;
+    udp.mesh.manifests.namespace("out", None)?;
+    let guest = udp.mesh.world.pod("guest")?;
+    udp.mesh.declare(&guest, "out", "guest")?;
+    udp.mesh.stop_server(&udp.store.clone());
+    grant_guest(&udp.mesh)?;
+    let _agent = udp.mesh.agent()?;
+    let (mut store, mut guest_session) = (udp.mesh.session(&udp.store)?, udp.mesh.session(&guest)?);
+    let place = SocketAddr::new(udp.store.v4(), UDP);
+    let serving = store.udp(&Udp::default().bound(udp.store.v4(), UDP))?;
+    let asking = guest_session.udp(&Udp::default().bound(guest.v4(), 4600))?;
+    assert_eq!(guest_session.udp_send(asking, place, "question")?, 0);
+    let from = store.udp_receive(serving, 1000)?.from.context("the question")?;
+    udp.mesh.manifests.remove("udp-guest")?;
+    let probing = guest_session.udp(&Udp::default().bound(guest.v4(), 4601))?;
+    eventually("the grant is gone", || {
+        drain(&mut store, serving)?;
+        guest_session.udp_send(probing, place, "probe")?;
+        Ok(store.udp_receive(serving, 50)?.errno == libc::EAGAIN)
+    })?;
+    assert_eq!(
+        store.udp_send(serving, from, "the answer")?,
+        0,
+        "to who takes no part it goes"
+    );
+    assert_eq!(guest_session.udp_receive(asking, 1000)?.text, "the answer");
+    assert_eq!(guest_session.udp_send(asking, place, "another question")?, 0);
+    assert_eq!(store.udp_receive(serving, 200)?.errno, libc::EAGAIN, "it was not asked");
+    Ok(())
+}
+
+#[test]
+fn a_servers_connected_socket_is_closed_to_a_client_that_lost_its_grant() -> Result<()> {
+    let mut udp = Datagrams::new()?;
+    udp.mesh.manifests.namespace("out", None)?;
+    let guest = udp.mesh.world.pod("guest")?;
+    udp.mesh.declare(&guest, "out", "guest")?;
+    udp.mesh.stop_server(&udp.store.clone());
+    grant_guest(&udp.mesh)?;
+    let _agent = udp.mesh.agent()?;
+    let (mut store, mut session) = (udp.mesh.session(&udp.store)?, udp.mesh.session(&guest)?);
+    let asking = session.udp(&Udp::to(SocketAddr::new(udp.store.v4(), UDP)).bound(guest.v4(), 4700))?;
+    let serving = store.udp(&Udp::to(SocketAddr::new(guest.v4(), 4700)).bound(udp.store.v4(), UDP))?;
+    assert_eq!(session.udp_send(asking, None, "before")?, 0);
+    assert_eq!(store.udp_receive(serving, 1000)?.text, "before");
+    udp.mesh.manifests.remove("udp-guest")?;
+    eventually("nothing arrives any more", || {
+        drain(&mut store, serving)?;
+        session.udp_send(asking, None, "after")?;
+        Ok(store.udp_receive(serving, 100)?.errno == libc::EAGAIN)
+    })?;
+    Ok(())
+}
+
+/// The guest, of a namespace that takes no part, may send to the store: file `udp-guest`.
+fn grant_guest(mesh: &Mesh) -> Result<()> {
+    let target = smi::target("udp-guest", "store", &["guest"], &[("UDPRoute", "udp-guest", &[])]);
+    let text = smi::documents(&[
+        smi::udp_route("udp-guest", &[UDP]),
+        target.replace(
+            "    name: guest\n    namespace: shop",
+            "    name: guest\n    namespace: out",
+        ),
+    ]);
+    mesh.manifests.write("udp-guest", &text)
 }
 
 #[test]
@@ -374,6 +468,38 @@ fn an_address_that_changes_hands_takes_no_flow_along() -> Result<()> {
     let serving = theirs.udp(&Udp::of(heir.v4()).bound(heir.v4(), UDP))?;
     assert_ne!(
         theirs.udp_send(serving, SocketAddr::new(buyer.v4(), 4500), "your answer")?,
+        0
+    );
+    assert_eq!(session.udp_receive(asking, 200)?.errno, libc::EAGAIN);
+    Ok(())
+}
+
+#[test]
+fn a_stranger_that_gets_a_strangers_address_does_not_get_its_answers() -> Result<()> {
+    let mut mesh = Mesh::new()?;
+    mesh.manifests.namespace("out", None)?;
+    let buyer = mesh.client("buyer")?;
+    let guest = mesh.world.pod("guest")?;
+    mesh.declare(&guest, "out", "guest")?;
+    let agent = mesh.agent()?;
+    let mut session = mesh.session(&buyer)?;
+    let asking = session.udp(&Udp::of(buyer.v4()).bound(buyer.v4(), 4800))?;
+    assert_eq!(
+        session.udp_send(asking, SocketAddr::new(guest.v4(), 53), "who are you?")?,
+        0
+    );
+    mesh.world.remove(&guest)?;
+    let before = agent.plan()?["generation"].as_u64();
+    mesh.manifests.remove("pod-guest")?;
+    let heir = mesh.world.pod_with_address_of("heir", guest.number)?;
+    mesh.declare(&heir, "out", "heir")?;
+    eventually("the heir is known", || {
+        Ok(agent.plan()?["generation"].as_u64() > before && agent.plan()?["known_addresses"] == 4)
+    })?;
+    let mut theirs = mesh.session(&heir)?;
+    let serving = theirs.udp(&Udp::of(heir.v4()).bound(heir.v4(), 53))?;
+    assert_eq!(
+        theirs.udp_send(serving, SocketAddr::new(buyer.v4(), 4800), "your answer")?,
         0
     );
     assert_eq!(session.udp_receive(asking, 200)?.errno, libc::EAGAIN);

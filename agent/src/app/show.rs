@@ -1,5 +1,7 @@
 //! The plan in force as `/plan` shows it. The shape is a promise to scripts: fields are added, never renamed.
 
+use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -66,12 +68,8 @@ fn render(shown: &Shown) -> Value {
             })
         })
         .collect();
-    let mut roots: Vec<_> = snapshot.roots.iter().collect();
-    roots.sort_by_key(|(address, _)| **address);
-    let services: Vec<Value> = roots
-        .iter()
-        .map(|(address, root)| json!({ "address": address.to_string(), "root": show_root(root) }))
-        .collect();
+    let services = show_services(&snapshot.roots);
+    let udp_services = show_services(&snapshot.udp_roots);
     let sizes: serde_json::Map<String, Value> = tables
         .iter()
         .map(|(name, entries, room)| (name.to_string(), json!({ "entries": entries, "max_entries": room })))
@@ -82,12 +80,21 @@ fn render(shown: &Shown) -> Value {
         "pods": pods,
         "known_addresses": snapshot.peers.len(),
         "services": services,
+        "udp_services": udp_services,
         "tables": sizes,
         "rejected": findings,
         "files": { "problems": batch.problems, "rejected": batch.findings },
         "problems": report.problems,
         "publish_micros": report.micros,
     })
+}
+
+fn show_services(roots: &HashMap<SocketAddr, Arc<Root>>) -> Vec<Value> {
+    let mut roots: Vec<_> = roots.iter().collect();
+    roots.sort_by_key(|(address, _)| **address);
+    let show =
+        |(address, root): (&SocketAddr, &Arc<Root>)| json!({ "address": address.to_string(), "root": show_root(root) });
+    roots.into_iter().map(show).collect()
 }
 
 fn show_root(root: &Root) -> Value {
