@@ -1,13 +1,14 @@
 //! From mode audit to policy: what was let pass is written down by `weir suggest`, and enforced it allows just that.
 
+use std::net::SocketAddr;
 use std::process::Stdio;
 
 use anyhow::{Context, Result};
 use weir_tests::agent::Agent;
-use weir_tests::protocol::{Command, Dial, Request};
-use weir_tests::server::{HTTP, SINK, WHOAMI};
+use weir_tests::protocol::{Command, Dial, Request, Udp};
+use weir_tests::server::{HTTP, OTHER_UDP, SINK, UDP, WHOAMI};
 use weir_tests::world::Pod;
-use weir_tests::{Mesh, Session, eventually, exec};
+use weir_tests::{Datagrams, Mesh, Session, eventually, exec};
 
 /// What is asked in audit, and has to pass again when it is enforced.
 const ASKED: &[(&str, &str)] = &[
@@ -97,4 +98,28 @@ fn policy_made_from_a_json_log_allows_just_what_was_let_pass() -> Result<()> {
 #[test]
 fn policy_made_from_a_text_log_allows_just_what_was_let_pass() -> Result<()> {
     round_trip(&["--log-format", "text"])
+}
+
+#[test]
+fn datagrams_that_audit_let_pass_are_allowed_by_what_it_suggests_and_no_others() -> Result<()> {
+    let udp = Datagrams::new()?;
+    udp.mesh.manifests.namespace("shop", Some("audit"))?;
+    let agent = udp.mesh.agent()?;
+    let mut thief = udp.mesh.session(&udp.thief)?;
+    let place = SocketAddr::new(udp.store.v4(), UDP);
+    let socket = thief.udp(&Udp::of(place.ip()))?;
+    thief.udp_ask(socket, Some(place), "hello").context("in audit")?;
+    agent.wait_log(&["would be refused", "shop/thief", "udp"])?;
+    let policy = suggested(&agent)?;
+    assert!(policy.contains("kind: UDPRoute"), "{policy}");
+    udp.mesh.manifests.write("suggested", &policy)?;
+    udp.mesh.manifests.namespace("shop", Some("enforce"))?;
+    let other = SocketAddr::new(udp.store.v4(), OTHER_UDP);
+    eventually("the mode is in force", || {
+        Ok(thief.udp_open(&Udp::to(other))?.conn.is_none())
+    })?;
+    let socket = thief.udp(&Udp::of(place.ip()))?;
+    thief.udp_ask(socket, Some(place), "again").context("enforced")?;
+    thief.open(&Dial::to(udp.store.v4(), UDP))?.refused()?;
+    Ok(())
 }
