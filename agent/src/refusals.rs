@@ -52,6 +52,8 @@ pub struct Line {
     pub path: String,
     /// The rule that was missing.
     pub missing: String,
+    /// The same as a word, where the engine decided: `no_target`, `no_route`, `not_http` and the like.
+    pub reason: &'static str,
     /// Refusals that this one stands for, itself included.
     pub count: u64,
 }
@@ -187,6 +189,7 @@ fn write(line: &Line, count: u64) {
                 method = line.method,
                 path = line.path,
                 missing = line.missing,
+                reason = line.reason,
                 count,
                 $message
             )

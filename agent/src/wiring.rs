@@ -9,7 +9,7 @@ use tracing::warn;
 use weir_core::snapshot::Snapshot;
 
 use crate::bpf::Origins;
-use crate::engine::{Direction, Engine, Kernel, ListenerKey, Namespace, PodSpec, Refusal};
+use crate::engine::{Direction, Engine, Kernel, ListenerKey, Namespace, PodSpec, Reason, Refusal};
 use crate::publish::{DataPlane, LocalPod};
 use crate::refusals::Line;
 
@@ -85,6 +85,10 @@ impl Refusal {
             (line.method, line.path) = (method, path);
         }
         line.missing = self.reason.to_string();
+        line.reason = match &self.reason {
+            Reason::Missing(missing) => missing.reason(),
+            reason => reason.name(),
+        };
         line
     }
 }

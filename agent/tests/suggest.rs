@@ -11,7 +11,7 @@ fn line(source: &str, destination: &str, port: u16, protocol: &str, method: &str
     serde_json::json!({
         "message": "would be refused", "audit": true, "by": "engine", "source": "10.0.0.9", "source_identity": source,
         "destination": "10.0.0.2", "destination_identity": destination, "port": port, "protocol": protocol,
-        "method": method, "path": path, "missing": "no rule", "count": 1,
+        "method": method, "path": path, "missing": "no rule", "reason": "no_target", "count": 1,
     })
     .to_string()
 }
@@ -167,18 +167,20 @@ fn what_no_rule_can_say_is_told_and_never_widened() {
         line("shop/buyer", "shop/store", 81, "tcp", "GET", "/a"),
         line("shop/buyer", "shop/store", 81, "tcp", "", ""),
         line("shop/buyer", "shop/store", 82, "sctp", "", ""),
+        line("shop/buyer", "shop/store", 83, "tcp", "", "").replace("no_target", "not_http"),
         line("shop/Not A Name", "shop/store", 82, "tcp", "", ""),
         "WARN weir_agent::refusals: refused, of more kinds than are told apart count=9".to_owned(),
     ]
     .join("\n");
     let suggestion = suggest(log.as_bytes()).unwrap();
-    assert_eq!(suggestion.left_out.len(), 7, "{:#?}", suggestion.left_out);
+    assert_eq!(suggestion.left_out.len(), 8, "{:#?}", suggestion.left_out);
     let plan = plan(&suggestion.yaml);
     assert!(allows(&plan, "shop/buyer", 81, Some(("GET", "/a"))));
     for (port, request) in [
         (81, None),
         (80, Some(("GET", "/"))),
         (82, None),
+        (83, None),
         (80, Some(("PUT", "/"))),
     ] {
         assert!(!allows(&plan, "shop/buyer", port, request), "{port} {request:?}");

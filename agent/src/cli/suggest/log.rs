@@ -43,6 +43,8 @@ pub(super) struct Entry {
     pub method: String,
     /// Canonical path of a request.
     pub path: String,
+    /// Why it lacks a rule, as a word; empty where the kernel told of it.
+    pub reason: String,
 }
 
 pub(super) fn read(line: &str) -> Line {
@@ -92,6 +94,7 @@ fn entry(fields: &BTreeMap<String, String>) -> Option<Entry> {
         protocol: get("protocol")?,
         method: get("method")?,
         path: get("path")?,
+        reason: get("reason")?,
     })
 }
 
@@ -145,7 +148,7 @@ mod tests {
     const TEXT: &str = "2026-11-21T05:00:00.1Z  WARN weir_agent::refusals: would be refused audit=true by=\"engine\" \
         source=\"10.0.0.1\" source_pod=\"shop/buyer\" source_identity=\"shop/buyer\" destination=\"10.0.0.2\" \
         destination_pod=\"shop/store\" destination_identity=\"shop/store\" port=80 protocol=\"tcp\" method=\"GET\" \
-        path=\"/a\\\"b\\\\c=d\" missing=\"no rule\" count=1";
+        path=\"/a\\\"b\\\\c=d\" missing=\"no rule\" reason=\"no_target\" count=1";
 
     #[test]
     fn both_formats_say_the_same() {
@@ -157,7 +160,7 @@ mod tests {
             "timestamp": "2026-11-21T05:00:00.1Z", "level": "WARN", "message": "would be refused", "audit": true,
             "by": "engine", "source": "10.0.0.1", "source_identity": "shop/buyer", "destination": "10.0.0.2",
             "destination_identity": "shop/store", "port": 80, "protocol": "tcp", "method": "GET",
-            "path": "/a\"b\\c=d", "missing": "no rule", "count": 1,
+            "path": "/a\"b\\c=d", "missing": "no rule", "reason": "no_target", "count": 1,
         });
         assert_eq!(read(&json.to_string()), Line::Audited(text.clone()));
         assert_eq!(read(&format!("pod/weir-x {json}")), Line::Audited(text));

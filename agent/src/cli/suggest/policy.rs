@@ -71,6 +71,10 @@ impl Seen {
         let pair = (source, destination);
         match (entry.protocol.as_str(), entry.method.is_empty()) {
             ("udp", _) => drop(self.datagrams.entry(pair).or_default().insert(entry.port)),
+            // HTTP is granted there, and to grant bytes would grant every request with them.
+            ("tcp", true) if matches!(entry.reason.as_str(), "not_http" | "http2" | "silent") => {
+                return Err("HTTP alone is allowed there, and a TCPRoute alone would allow any request");
+            }
             ("tcp", true) => drop(self.bytes.entry(pair).or_default().insert(entry.port)),
             ("tcp", false) => {
                 if entry.method == "*" || !entry.method.bytes().all(|c| c.is_ascii_graphic()) {
