@@ -150,7 +150,8 @@ fn more_fields_than_a_head_may_have_are_too_many() {
     assert_eq!(raw.next(HEADERS).stream, 1);
     raw.0.send(get(5, "/list"));
     assert!(raw.next(DATA).payload.starts_with(b"too many"));
-    assert_eq!(store.requests().len(), 0);
+    // The next one may be there by now.
+    assert!(store.requests().iter().all(|request| request.field("x").is_none()));
     assert_eq!(mesh.stats().bad_requests, 1);
 }
 
