@@ -62,7 +62,8 @@ pub enum Output {
 
 /// Logs to standard error, from `info` up unless `RUST_LOG` says otherwise.
 fn init_log(format: LogFormat) {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // The HTTP/2 library warns about frames of peers, which would let a pod fill the log.
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,h2=off"));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(io::stderr);

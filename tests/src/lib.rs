@@ -27,6 +27,7 @@ pub mod shop;
 pub mod smi;
 pub mod stop;
 pub mod tier;
+pub mod tool;
 pub mod wait;
 pub mod world;
 

@@ -31,7 +31,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Install what is missing: Debian packages, and bpf-linker into the target directory
+    /// Install what is missing: Debian packages; bpf-linker and the tests' Go tools into the target directory
     Setup {
         /// Also what `cargo xtask kernels` needs (qemu, busybox)
         #[arg(long)]
@@ -112,6 +112,7 @@ fn run(command: Command) -> Result<ExitCode> {
     match command {
         Command::Setup { kernels } => {
             setup::run()?;
+            setup::tests()?;
             if kernels {
                 setup::kernels()?;
             }

@@ -24,6 +24,11 @@ pub fn tools() -> PathBuf {
     target().join("tools")
 }
 
+/// Those of them that are written in Go.
+pub fn go_tools() -> PathBuf {
+    tools().join("go")
+}
+
 /// The linker for the BPF targets.
 pub fn bpf_linker() -> PathBuf {
     tools().join("bin/bpf-linker")

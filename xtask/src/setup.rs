@@ -8,6 +8,7 @@ use anyhow::{Result, bail};
 pub mod debian;
 pub mod ebpf;
 mod fuzz;
+mod go;
 pub mod linker;
 
 use crate::run::Run;
@@ -45,6 +46,11 @@ pub fn run() -> Result<Toolchain> {
     check_rust()?;
     debian::install(PACKAGES)?;
     build()
+}
+
+/// What the tests need beside the rest.
+pub fn tests() -> Result<()> {
+    go::install()
 }
 
 /// What building the eBPF programs needs.

@@ -20,6 +20,7 @@ use summary::{Counts, Outcome, Part, Summary};
 pub fn run(filters: &[String]) -> Result<ExitCode> {
     preflight::check()?;
     setup::run()?;
+    setup::tests()?;
     build::run(false)?;
 
     let mut summary = Summary::default();

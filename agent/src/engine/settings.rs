@@ -100,7 +100,7 @@ pub struct Http2 {
     /// Bytes of a stream that wait for the socket.
     pub send_buffer: usize,
     /// Connections per core between a client pod and a server pod and port. Then streams wait, then 503.
-    pub upstreams_per_client: usize,
+    pub upstreams_per_pair: usize,
     /// Frames that move nothing (PING, SETTINGS, WINDOW_UPDATE, PRIORITY, CONTINUATION, empty DATA, unknown ones) in
     /// one burst. One more: ENHANCE_YOUR_CALM. Each frame of data or headers that the peer gets pays for two.
     pub idle_frames: u32,
@@ -127,7 +127,7 @@ impl Default for Http2 {
             stream_window: 64 * 1024,
             frame_size: 16 * 1024,
             send_buffer: 64 * 1024,
-            upstreams_per_client: 16,
+            upstreams_per_pair: 16,
             idle_frames: 2000,
             idle_frames_per_second: 500,
             resets: 500,

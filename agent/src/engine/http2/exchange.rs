@@ -124,15 +124,26 @@ async fn forward(
     let Session { core, place, conn, .. } = &**session;
     let times = &core.config().times;
     let mut body = Some(body);
+    let mut tried = Vec::new();
+    let mut again = 0;
     loop {
         // A connection is there in time or not at all; the rest is for a wait until one has room.
         stream.allow(conn, times.connect * 2);
-        let leased = poll_gone(respond, Lease::take(core, place, conn, &stream.server)).await?;
-        let (lease, mut send) = leased.map_err(|down| match down {
-            Down::Late => Failed::Say(504, "the endpoint did not answer"),
-            Down::NoDescriptor => Failed::Say(503, "the node's agent is out of file descriptors"),
-            Down::Refused | Down::Closed => Failed::Say(503, "the endpoint refused the connection"),
-        })?;
+        let server = stream.server();
+        let (lease, mut send) = match poll_gone(respond, Lease::take(core, place, conn, &server)).await? {
+            Ok(leased) => leased,
+            Err(down) => {
+                tried.push(server.address);
+                // What we lack, we lack for every server.
+                let other = (down != Down::NoDescriptor)
+                    .then(|| permit::request_elsewhere(core, conn, Some(told), &stream.asked, &server, &tried));
+                match other.flatten() {
+                    Some(other) => stream.goes_to(other),
+                    None => return Err(down.into()),
+                }
+                continue;
+            }
+        };
         let Some(request_body) = body.take() else {
             return Err(Failed::Say(502, "the server did not take the request"));
         };
@@ -153,7 +164,7 @@ async fn forward(
             up: Way::new(request_body, upload),
             down: Receiving::Head(response),
             interim: 0,
-            tries: told.retries.get(),
+            tries: again,
             held: Held::new(conn.account.clone()),
         };
         exchange.wait();
@@ -162,11 +173,22 @@ async fn forward(
         match result {
             Err(Failed::Again) => {
                 core.counters.upstream_retries.one();
-                told.retries.set(told.retries.get() + 1);
+                told.retries.set(told.retries.get().saturating_add(1));
+                again += 1;
                 let Exchange { up, .. } = exchange;
                 body = Some(up.give_back());
             }
             result => return result,
+        }
+    }
+}
+
+impl From<Down> for Failed {
+    fn from(down: Down) -> Failed {
+        match down {
+            Down::Late => Failed::Say(504, "the endpoint did not answer"),
+            Down::NoDescriptor => Failed::Say(503, "the node's agent is out of file descriptors"),
+            Down::Refused | Down::Closed => Failed::Say(503, "the endpoint refused the connection"),
         }
     }
 }

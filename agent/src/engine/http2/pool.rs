@@ -124,7 +124,7 @@ impl Upstreams {
         let found = pair.open.iter().rev().find(fits).cloned();
         let upstream = match found {
             Some(upstream) => upstream,
-            None if pair.open.len() < limits.upstreams_per_client => {
+            None if pair.open.len() < limits.upstreams_per_pair => {
                 let upstream = Upstream::open(core, place, conn, server, between);
                 pair.open.push(upstream.clone());
                 upstream

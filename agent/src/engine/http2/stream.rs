@@ -22,8 +22,7 @@ use super::request::Asked;
 pub(super) struct Stream {
     /// Its request.
     pub asked: Asked,
-    /// Where that goes.
-    pub server: Server,
+    server: RefCell<Server>,
     ticket: Rc<Ticket>,
     clock: Rc<Cell<u64>>,
     deadline: Cell<u64>,
@@ -47,13 +46,23 @@ impl Stream {
     pub fn new(core: &Core, asked: Asked, server: Server) -> Stream {
         Stream {
             asked,
-            server,
+            server: RefCell::new(server),
             ticket: Rc::default(),
             clock: core.clock(),
             deadline: Cell::new(u64::MAX),
             stop: RefCell::new(None),
             waker: RefCell::new(None),
         }
+    }
+
+    /// Where its request goes.
+    pub fn server(&self) -> Server {
+        self.server.borrow().clone()
+    }
+
+    /// Its request goes there from now on.
+    pub fn goes_to(&self, server: Server) {
+        self.server.replace(server);
     }
 
     /// It may go on for so long, give or take a tick.
@@ -76,11 +85,12 @@ impl Stream {
     pub fn judge(&self, core: &Core, conn: &Conn) {
         core.counters.rejudged.one();
         let snapshot = core.snapshot();
-        let stop = match judge::request_at(&snapshot, conn, &self.server, &self.asked) {
-            _ if !self.server.is_current(&snapshot) => Stop::Gone,
+        let server = self.server.borrow();
+        let stop = match judge::request_at(&snapshot, conn, &server, &self.asked) {
+            _ if !server.is_current(&snapshot) => Stop::Gone,
             Ok(_) => return,
             Err(missing) => {
-                super::report(core, conn, &self.server, &self.asked, &missing);
+                super::report(core, conn, &server, &self.asked, &missing);
                 Stop::Revoked(missing)
             }
         };

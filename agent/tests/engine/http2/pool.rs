@@ -55,7 +55,7 @@ fn a_server_that_takes_few_streams_gets_more_connections() {
 #[test]
 fn where_all_connections_are_full_streams_wait() {
     let mut config = world::config();
-    config.limits.http2.upstreams_per_client = 1;
+    config.limits.http2.upstreams_per_pair = 1;
     config.limits.http2.streams = 2;
     config.times.connect = Duration::from_millis(400);
     let mesh = Mesh::with(config, HTTP);
@@ -71,7 +71,7 @@ fn where_all_connections_are_full_streams_wait() {
 #[test]
 fn a_wait_for_room_is_not_for_ever() {
     let mut config = world::config();
-    config.limits.http2.upstreams_per_client = 1;
+    config.limits.http2.upstreams_per_pair = 1;
     config.limits.http2.streams = 1;
     config.times.connect = Duration::from_millis(100);
     let mesh = Mesh::with(config, HTTP);
@@ -303,4 +303,17 @@ fn behind_all_of_it_no_connection_is_left() {
     assert_eq!(mesh.stats().open, 1);
     drop(buyer);
     eventually("the client's connection is gone", || mesh.stats().open == 0);
+}
+
+#[test]
+fn a_server_that_can_not_be_connected_to_is_passed_over_for_another_of_its_backend() {
+    let mesh = Mesh::new(HTTP);
+    mesh.apply(world::BOTH);
+    let store = Server::web(mesh.address(3, 8080), "two");
+    let buyer = Client::buyer(&mesh);
+    for _ in 0..4 {
+        assert_eq!(buyer.get("/list").text(), "two GET /list ");
+    }
+    assert_eq!(store.requests().len(), 4);
+    assert_eq!(mesh.stats().upstream_elsewhere, 2);
 }

@@ -59,3 +59,18 @@ pub fn config() -> Config {
         ..Config::default()
     }
 }
+
+/// Both stores stand behind the store's Service.
+pub const BOTH: &str = "
+apiVersion: v1
+kind: Service
+metadata: {name: store, namespace: shop}
+spec: {clusterIP: 10.0.0.100, selector: {}, ports: [{name: web, port: 80, targetPort: 8080}]}
+---
+apiVersion: discovery.k8s.io/v1
+kind: EndpointSlice
+metadata: {name: store-both, namespace: shop, labels: {kubernetes.io/service-name: store}}
+addressType: IPv4
+ports: [{name: web, port: 8080, protocol: TCP}]
+endpoints: [{addresses: [10.0.0.2], conditions: {ready: true}}, {addresses: [10.0.0.3], conditions: {ready: true}}]
+";
