@@ -90,7 +90,6 @@ static LIMITS: &[Limit] = &limits! {
     "head-time" Millis TICK..HOUR times.head => "for a request's head, from its first byte; 408";
     "idle-time" Millis TICK..(24 * HOUR) times.idle => "between two requests; closed";
     "response-time" Millis TICK..(24 * HOUR) times.response => "for an answer to begin, and for either side of a body to move; 504, 408 or reset";
-    "stream-time" Millis TICK..(24 * HOUR) times.stream => "for something to move on an open HTTP/2 stream; reset";
     "connect-time" Millis TICK..HOUR times.connect => "for a connection to a server; 504, or reset";
     "stream-time" Millis SECOND..(24 * HOUR) times.stream => "for something to move on an HTTP/2 stream; reset";
     "idle-upstream-time" Millis TICK..(24 * HOUR) times.idle_upstream => "of an idle connection to a server; closed";
