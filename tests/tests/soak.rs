@@ -14,7 +14,17 @@ fn half_a_minute_of_everything_at_once_shows_no_violation() -> Result<()> {
     let text = String::from_utf8_lossy(&output.stdout);
     println!("{text}");
     assert_eq!(text.lines().last(), Some("0 violations, seed 1"));
-    for kind in ["kept", "fresh", "pipelined", "echo", "tls", "up", "down"] {
+    for kind in [
+        "kept",
+        "fresh",
+        "pipelined",
+        "upgraded",
+        "echo",
+        "tls",
+        "up",
+        "down",
+        "udp",
+    ] {
         let line = text.lines().find(|line| line.starts_with(kind)).unwrap_or_default();
         let mut numbers = line
             .split_whitespace()

@@ -16,9 +16,11 @@ use crate::clock;
 use crate::event::{Ask, Event, Kind, Orders, Outcome, Work};
 use crate::rng::Rng;
 
+mod datagram;
 mod echo;
 mod http;
 mod transfer;
+mod upgraded;
 mod wire;
 
 /// Longest time that a connection may stand still. Above the engine's own limits for what it waits for first.
@@ -36,6 +38,8 @@ fn worker(work: &Work, rng: Rng) -> Box<dyn Worker> {
     match work.kind {
         Kind::Kept | Kind::Fresh | Kind::Pipelined => Box::new(http::Http::new(work, rng)),
         Kind::Echo | Kind::Tls => Box::new(echo::Echo::new(work, rng)),
+        Kind::Upgraded => Box::new(upgraded::Upgraded::new(work, rng)),
+        Kind::Udp => Box::new(datagram::Datagram::new(work, rng)),
         Kind::Up | Kind::Down => Box::new(transfer::Transfer::new(work, rng)),
     }
 }

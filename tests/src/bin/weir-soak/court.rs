@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use weir_tests::stop;
+
+use crate::clock;
 
 use crate::event::{Event, Kind};
 use crate::history::History;
@@ -44,7 +47,7 @@ impl Court {
         Court {
             history: Mutex::new(history),
             record: Mutex::default(),
-            began: crate::clock::now(),
+            began: clock::now(),
         }
     }
 
@@ -80,7 +83,7 @@ impl Court {
 
     /// Something else that must not be.
     pub fn accuse(&self, what: &str) {
-        let at = self.seconds(crate::clock::now());
+        let at = self.seconds(clock::now());
         let mut record = self.locked();
         record.count += 1;
         if record.violations.len() < KEPT {
@@ -97,6 +100,22 @@ impl Court {
     pub fn violations(&self) -> (u64, Vec<String>) {
         let record = self.locked();
         (record.count, record.violations.clone())
+    }
+
+    /// A moment as people and logs have it: seconds of the day, UTC.
+    fn clock_time(&self, at: u64) -> String {
+        let passed = Duration::from_micros(clock::now().saturating_sub(at));
+        let since = SystemTime::now()
+            .checked_sub(passed)
+            .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        let ms = since.map_or(0, |since| since.as_millis()) % 86_400_000;
+        format!(
+            "{:02}:{:02}:{:02}.{:03}",
+            ms / 3_600_000,
+            ms / 60_000 % 60,
+            ms / 1000 % 60,
+            ms % 1000
+        )
     }
 
     /// A moment as seconds since the beginning.
@@ -127,8 +146,9 @@ impl Court {
                 record.count += 1;
                 if record.violations.len() < KEPT {
                     let [since, from, until] = [event.since, event.from, event.until].map(|at| self.seconds(at));
+                    let at = self.clock_time(event.until);
                     let text = format!(
-                        "{from:8.3} s  {} {:?} (fine at {since:.3}, ended {until:.3}): {what}{told}",
+                        "{from:8.3} s  {at} {} {:?} (fine at {since:.3}, ended {until:.3}): {what}{told}",
                         event.client, event.kind
                     );
                     record.violations.push(text);

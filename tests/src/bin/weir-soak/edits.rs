@@ -4,7 +4,7 @@ use anyhow::Result;
 use weir_tests::stop;
 
 use crate::director::{Director, Edit};
-use crate::model::palette::{ACCOUNTS, METHODS, PATHS, PORTS, SERVERS, TEAMS, WEIGHTS};
+use crate::model::palette::{ACCOUNTS, METHODS, PATHS, PORTS, SERVERS, TEAMS, UDP_PORTS, WEIGHTS};
 use crate::model::{Match, Rule, SHOP, State, Target, Who, YARD};
 use crate::rng::Rng;
 
@@ -72,7 +72,8 @@ fn one(rng: &mut Rng) -> Edit {
     match rng.below(20) {
         0..=8 => target(rng),
         9..=11 => group(rng),
-        12..=13 => route(rng),
+        12 => route(rng),
+        13 => udp_route(rng),
         14..=16 => split(rng),
         _ => binding(rng),
     }
@@ -95,7 +96,7 @@ fn describe(target: &Target) -> String {
         Who::Binding(name) => format!("binding {name}"),
     };
     let rule = |rule: &Rule| match rule {
-        Rule::Tcp(name) => name.clone(),
+        Rule::Tcp(name) | Rule::Udp(name) => name.clone(),
         Rule::Http(name, matches) if matches.is_empty() => name.clone(),
         Rule::Http(name, matches) => format!("{name} {matches:?}"),
     };
@@ -125,7 +126,10 @@ pub fn random_target(rng: &mut Rng) -> Target {
     sources.dedup();
     let route = |rng: &mut Rng| Rule::Tcp(format!("r{}", rng.below(ROUTES)));
     let group = |rng: &mut Rng| Rule::Http(format!("g{}", rng.below(GROUPS)), vec![]);
-    let rules = match rng.below(12) {
+    let rules = match rng.below(15) {
+        12 => vec![Rule::Udp("u0".into())],
+        13 => vec![Rule::Udp("u0".into()), group(rng)],
+        14 => vec![route(rng), Rule::Udp("u0".into())],
         0..=2 => vec![route(rng)],
         3..=5 => vec![group(rng)],
         6 => vec![route(rng), group(rng)],
@@ -179,6 +183,19 @@ fn route(rng: &mut Rng) -> Edit {
     let what = format!("{ports:?}");
     edit("route", name, &what, move |state, name| {
         drop(state.routes.insert(name.to_string(), ports.clone()))
+    })
+}
+
+fn udp_route(rng: &mut Rng) -> Edit {
+    if rng.once_in(4) {
+        return edit("udp", "u0".into(), "gone", |state, name| {
+            drop(state.udp_routes.remove(name))
+        });
+    }
+    let ports = rng.of(UDP_PORTS).to_vec();
+    let what = format!("{ports:?}");
+    edit("udp", "u0".into(), &what, move |state, name| {
+        drop(state.udp_routes.insert(name.to_string(), ports.clone()))
     })
 }
 

@@ -38,6 +38,8 @@ pub enum Kind {
     Fresh,
     /// HTTP/1.1, four requests at once.
     Pipelined,
+    /// HTTP/1.1 that becomes another protocol.
+    Upgraded,
     /// TCP that stays open and echoes.
     Echo,
     /// The same, beginning as TLS does.
@@ -46,6 +48,8 @@ pub enum Kind {
     Up,
     /// TCP, many bytes from the server.
     Down,
+    /// UDP, one datagram and its answer.
+    Udp,
 }
 
 /// What was asked, as far as policy sees it.
@@ -54,6 +58,8 @@ pub enum Kind {
 pub enum Ask {
     /// Any bytes over TCP.
     Bytes,
+    /// A datagram.
+    Datagram,
     /// A request.
     Http {
         /// `GET`.
@@ -76,7 +82,7 @@ pub struct Event {
     pub to: SocketAddr,
     /// What.
     pub ask: Ask,
-    /// The server that an open connection has already: no split moves it.
+    /// The server that the last round on this connection went to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
     /// When all was well with this connection last; `from` where it is new. Microseconds, see `clock`.

@@ -9,7 +9,7 @@ use std::thread;
 
 use anyhow::{Context, Result};
 use weir_tests::World;
-use weir_tests::server::{HTTP, SINK, SOURCE, Server, WHOAMI};
+use weir_tests::server::{HTTP, SINK, SOURCE, Server, UDP, WHOAMI};
 use weir_tests::world::{Pod, Remote};
 
 use crate::court::Court;
@@ -185,11 +185,14 @@ fn inside(direct: &[Pod], pause_ms: u64, rng: &mut Rng) -> Vec<Work> {
     add(Kind::Pipelined, store, HTTP);
     add(Kind::Kept, any, HTTP);
     add(Kind::Fresh, depot, HTTP);
+    add(Kind::Upgraded, store, HTTP);
+    add(Kind::Upgraded, any, HTTP);
+    add(Kind::Udp, depot, UDP);
+    add(Kind::Udp, store, UDP);
     for ip in [store, any, depot] {
         add(Kind::Echo, ip, WHOAMI);
     }
     add(Kind::Tls, any, WHOAMI);
-    // HTTP where bytes are declared.
     for (kind, port) in [(Kind::Up, SINK), (Kind::Down, SOURCE)] {
         add(kind, store, port);
         add(kind, any, port);
@@ -198,6 +201,7 @@ fn inside(direct: &[Pod], pause_ms: u64, rng: &mut Rng) -> Vec<Work> {
         let ip = if rng.once_in(2) { pod.v4() } else { pod.v6() };
         add(Kind::Kept, &ip.to_string(), HTTP);
         add(Kind::Echo, &ip.to_string(), WHOAMI);
+        add(Kind::Udp, &ip.to_string(), UDP);
     }
     work
 }
@@ -213,6 +217,8 @@ fn outside(direct: &[Pod], pause_ms: u64) -> Vec<Work> {
                 (Kind::Echo, WHOAMI),
                 (Kind::Up, SINK),
                 (Kind::Down, SOURCE),
+                (Kind::Upgraded, HTTP),
+                (Kind::Udp, UDP),
             ] {
                 let to = SocketAddr::new(ip, port);
                 work.push(Work { kind, to, pause_ms });

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use crate::event::{Ask, Event, Outcome};
+use crate::event::{Ask, Event, Kind, Outcome};
 use crate::history::History;
-use crate::model::{Candidate, State};
+use crate::model::{Candidate, Held, State};
 
 /// What an event says about the mesh.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,10 +73,12 @@ struct Views<'a> {
 
 impl Views<'_> {
     fn new(event: &Event, states: Vec<Arc<State>>) -> Views<'_> {
-        let ask = |state: &Arc<State>| {
-            let held = event.held.as_deref();
-            state.candidates(&event.client, event.to.ip(), event.to.port(), &event.ask, held)
+        let held = match (&event.held, event.kind) {
+            (None, _) => Held::No,
+            (Some(held), Kind::Kept | Kind::Fresh | Kind::Pipelined) => Held::Maybe(held.clone()),
+            (Some(held), _) => Held::By(held.clone()),
         };
+        let ask = |state: &Arc<State>| state.candidates(&event.client, event.to, &event.ask, &held);
         Views {
             event,
             candidates: states.iter().map(ask).collect(),
@@ -166,6 +168,7 @@ impl Views<'_> {
         }
         let what = match &self.event.ask {
             Ask::Bytes => "bytes".to_string(),
+            Ask::Datagram => "a datagram".to_string(),
             Ask::Http { method, path, gold } => format!("{method} {path}{}", if *gold { " (gold)" } else { "" }),
         };
         format!("{what} to {}{text}", self.event.to)

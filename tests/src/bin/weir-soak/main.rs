@@ -6,6 +6,7 @@
 //!
 //! State: the world belongs to `Fleet`, whose drop removes it; what was in force when, to `History`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -48,6 +49,9 @@ struct Args {
     /// How long after an edit is reported as in force either answer is still right, milliseconds
     #[arg(long, value_name = "MS", default_value_t = 500)]
     grace_ms: u64,
+    /// Where the agent's log goes at the end
+    #[arg(long, value_name = "FILE")]
+    log: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Sub>,
 }

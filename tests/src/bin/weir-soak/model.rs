@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::event::Ask;
 
@@ -28,7 +28,10 @@ pub struct State {
     pub services: BTreeMap<String, Service>,
     pub targets: BTreeMap<String, Target>,
     pub groups: BTreeMap<String, Vec<Match>>,
+    /// TCPRoutes.
     pub routes: BTreeMap<String, Vec<u16>>,
+    /// UDPRoutes.
+    pub udp_routes: BTreeMap<String, Vec<u16>>,
     /// By the root Service's name: backends and weights.
     pub splits: BTreeMap<String, Vec<(String, u32)>>,
     /// IdentityBindings by name: the value of label `team` that they bind.
@@ -80,6 +83,7 @@ pub struct Target {
 #[derive(Clone, Debug)]
 pub enum Rule {
     Tcp(String),
+    Udp(String),
     /// Group, and matches; none: all.
     Http(String, Vec<String>),
 }
@@ -95,6 +99,17 @@ pub struct Match {
     pub gold: bool,
 }
 
+/// Whether a connection has its server already.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// It is new.
+    No,
+    /// It has this one, if it is one of bytes, and asks anew with each request otherwise.
+    Maybe(String),
+    /// It has this one.
+    By(String),
+}
+
 /// A server that may get it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Candidate {
@@ -107,16 +122,32 @@ pub struct Candidate {
 }
 
 impl State {
-    /// All servers that what a client asks of an address may go to; the one that `held` names, where it has one already.
-    pub fn candidates(&self, client: &str, to: IpAddr, port: u16, ask: &Ask, held: Option<&str>) -> Vec<Candidate> {
-        let service = self.services.iter().find(|(_, service)| service.ips.contains(&to));
-        let servers: BTreeSet<String> = match (held, service) {
-            (Some(held), _) => self.pods.keys().filter(|name| *name == held).cloned().collect(),
-            (None, Some((name, _))) => self.endpoints_of(name),
-            (None, None) => self.at(to).collect(),
+    /// All servers that what a client asks of an address may go to.
+    pub fn candidates(&self, client: &str, to: SocketAddr, ask: &Ask, held: &Held) -> Vec<Candidate> {
+        let port = to.port();
+        let service = self.services.iter().find(|(_, service)| service.ips.contains(&to.ip()));
+        let mut servers: BTreeSet<String> = match (held, service) {
+            (Held::By(held), _) => self.pods.keys().filter(|name| *name == held).cloned().collect(),
+            (_, Some((name, _))) => self.endpoints_of(name),
+            (_, None) => self.at(to.ip()).collect(),
         };
+        // What may be any bytes went straight to its server, and stays there.
+        if let Held::Maybe(held) = held
+            && self.allows_bytes(client, held, port)
+        {
+            servers.insert(held.clone());
+        }
         let direct = service.is_none_or(|(_, service)| service.declared && port != 80);
         let candidate = |server: String| {
+            if matches!(ask, Ask::Datagram) {
+                let allowed = self.allows_datagrams(client, &server, port);
+                let kernel = true;
+                return Candidate {
+                    server,
+                    allowed,
+                    kernel,
+                };
+            }
             let tcp = self.allows_bytes(client, &server, port);
             let allowed = tcp || self.allows_request(client, &server, port, ask);
             Candidate {
@@ -160,6 +191,12 @@ impl State {
             let grant = self.grant(target);
             grant.http.is_none() && grant.ports.is_some_and(|ports| ports.contains(port))
         })
+    }
+
+    /// Access 8: datagrams, where a target has UDPRoutes, whatever stands beside them.
+    fn allows_datagrams(&self, client: &str, server: &str, port: u16) -> bool {
+        self.between(client, server)
+            .any(|target| self.grant(target).udp.contains(port))
     }
 
     /// Access 5 and 7: a request, where a target has HTTPRouteGroups, alone or beside TCPRoutes.
@@ -212,12 +249,9 @@ impl State {
             match rule {
                 Rule::Tcp(name) => {
                     let ports = grant.ports.get_or_insert_default();
-                    match self.routes.get(name) {
-                        Some(route) if route.is_empty() => ports.all = true,
-                        Some(route) => ports.some.extend(route),
-                        None => {}
-                    }
+                    ports.add(self.routes.get(name));
                 }
+                Rule::Udp(name) => grant.udp.add(self.udp_routes.get(name)),
                 Rule::Http(group, names) => {
                     let http = grant.http.get_or_insert_default();
                     let Some(matches) = self.groups.get(group) else {
@@ -242,6 +276,7 @@ impl State {
 #[derive(Default)]
 struct Grant<'a> {
     ports: Option<Ports>,
+    udp: Ports,
     http: Option<Vec<&'a Match>>,
 }
 
@@ -252,6 +287,12 @@ struct Ports {
 }
 
 impl Ports {
+    /// Those of a route, if it exists; one without ports means all.
+    fn add(&mut self, route: Option<&Vec<u16>>) {
+        self.all |= route.is_some_and(Vec::is_empty);
+        self.some.extend(route.into_iter().flatten());
+    }
+
     fn contains(&self, port: u16) -> bool {
         self.all || self.some.contains(&port)
     }

@@ -1,6 +1,7 @@
 //! The course of a soak: set-up, warm-up with the agent's restarts, a first look at what it holds, the long part, and the
 //! same look again.
 
+use std::fs;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -59,6 +60,9 @@ pub fn run(args: &Args) -> Result<u64> {
         {
             director.counters.faults().iter().for_each(|fault| court.accuse(fault));
         }
+    }
+    if let Some(file) = &args.log {
+        fs::copy(director.agent.log_file(), file).with_context(|| format!("{}", file.display()))?;
     }
     let held = outcome.ok().flatten();
     report::summary(&director, held.as_deref(), args.seed);
@@ -221,6 +225,7 @@ fn home(rng: &mut Rng) -> State {
     state
         .splits
         .insert("any".into(), vec![("one".into(), 1), ("two".into(), 1)]);
+    state.udp_routes.insert("u0".into(), vec![7000]);
     state.bindings.insert("b0".into(), "blue".into());
     let account = |namespace, name: &str| Who::Account {
         namespace,
@@ -243,5 +248,7 @@ fn home(rng: &mut Rng) -> State {
     grant("t4", "store", account(SHOP, "cid"), tcp("r1"));
     grant("t5", "depot", account(SHOP, "cid"), http("g1"));
     grant("t6", "store", account(YARD, "guest"), tcp("r0"));
+    grant("t7", "depot", account(SHOP, "bob"), Rule::Udp("u0".into()));
+    grant("t8", "store", account(SHOP, "ann"), Rule::Udp("u0".into()));
     state
 }

@@ -1,5 +1,6 @@
 //! The HTTP/1.1 server. Any path is answered with what the server saw; a few do something special:
 //! `/bytes/N` and `/chunked/N` send the pattern, `/slow/MS` waits first, `/status/CODE` answers without a body,
+//! a request for the protocol `echo` gets a 101 and then its bytes back,
 //! `/early` answers before the body of the request is read and closes, `/close` closes behind the answer.
 
 use std::io::{self, BufReader, Write};
@@ -32,6 +33,14 @@ fn serve(stream: TcpStream, seen: &mut Seen) -> io::Result<()> {
         }
         if head.has("expect", "100-continue") {
             writer.write_all(b"HTTP/1.1 100 Continue\r\n\r\n")?;
+        }
+        if head.get("upgrade") == Some("echo") {
+            let name = &seen.name;
+            write!(
+                writer,
+                "HTTP/1.1 101 Now\r\nserver: {name}\r\nconnection: upgrade\r\nupgrade: echo\r\n\r\n"
+            )?;
+            return io::copy(&mut reader, &mut writer).map(drop);
         }
         let body = http::read_body(&mut reader, http::framing(&head, Framing::Empty)?, 0)?;
         (seen.len, seen.sum) = (body.sum.len, body.sum.sum);

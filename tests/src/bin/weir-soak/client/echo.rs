@@ -78,17 +78,18 @@ impl Echo {
             left: 20 + self.rng.below(400),
         })
     }
+}
 
-    fn round(&mut self, open: &mut Open) -> Result<(), Outcome> {
-        let most = if self.rng.once_in(10) { 20_000 } else { 200 };
-        let len = 1 + self.rng.below(most);
-        let seed = self.rng.next();
-        let bytes: Vec<u8> = (0..len)
-            .map(|at| (seed.rotate_left(at as u32 % 64) ^ at) as u8)
-            .collect();
-        open.reader.get_ref().write_all(&bytes).map_err(|error| cut(&error))?;
-        back(&mut open.reader, &bytes)
-    }
+/// Bytes that have to come back, as many and as random as may be.
+pub fn round(rng: &mut Rng, reader: &mut BufReader<TcpStream>) -> Result<(), Outcome> {
+    let most = if rng.once_in(10) { 20_000 } else { 200 };
+    let len = 1 + rng.below(most);
+    let seed = rng.next();
+    let bytes: Vec<u8> = (0..len)
+        .map(|at| (seed.rotate_left(at as u32 % 64) ^ at) as u8)
+        .collect();
+    reader.get_ref().write_all(&bytes).map_err(|error| cut(&error))?;
+    back(reader, &bytes)
 }
 
 impl Worker for Echo {
@@ -97,7 +98,7 @@ impl Worker for Echo {
         let held = self.open.as_ref().map(|open| open.server.clone());
         let result = match self.open.take() {
             None => self.first(me),
-            Some(mut open) => self.round(&mut open).map(|()| open),
+            Some(mut open) => round(&mut self.rng, &mut open.reader).map(|()| open),
         };
         let outcome = match result {
             Err(outcome) => outcome,

@@ -31,6 +31,8 @@ struct Open {
     reader: BufReader<TcpStream>,
     fine: u64,
     left: u64,
+    /// Who answered last.
+    server: Option<String>,
 }
 
 /// A request to be made.
@@ -99,7 +101,16 @@ impl Http {
             5 + self.rng.below(60)
         };
         let fine = clock::now();
-        Ok((Open { reader, fine, left }, None))
+        let server = None;
+        Ok((
+            Open {
+                reader,
+                fine,
+                left,
+                server,
+            },
+            None,
+        ))
     }
 }
 
@@ -144,7 +155,11 @@ impl Worker for Http {
                 }
             };
             sound &= matches!(outcome, Outcome::Served(_));
-            me.report(self.kind, self.to, one.policy(), span, outcome);
+            let held = open.server.clone();
+            if let Outcome::Served(server) = &outcome {
+                open.server = server.clone();
+            }
+            me.report_held(self.kind, self.to, one.policy(), held, span, outcome);
             if !kept {
                 break;
             }

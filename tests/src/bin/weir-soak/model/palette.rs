@@ -43,6 +43,9 @@ pub const METHODS: &[&[&str]] = &[&["GET"], &["GET", "HEAD", "POST"], &["POST"],
 /// Ports of a TCPRoute.
 pub const PORTS: &[&[u16]] = &[&[9000], &[9000, 9001, 9002], &[80], &[], &[9001, 9002], &[80, 9000]];
 
+/// Ports of a UDPRoute; the server listens on 7000.
+pub const UDP_PORTS: &[&[u16]] = &[&[7000], &[7001], &[], &[7000, 7001]];
+
 /// Weights of a split between two versions.
 pub const WEIGHTS: &[(u32, u32)] = &[(1, 1), (9, 1), (1, 0), (0, 1), (50, 50), (1, 99)];
 

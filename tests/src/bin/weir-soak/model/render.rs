@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
-use weir_tests::server::{HTTP, SINK, SOURCE, WHOAMI};
+use weir_tests::server::{HTTP, SINK, SOURCE, UDP, WHOAMI};
 use weir_tests::world::Pod as Place;
 
 use super::{Match, Pod, Rule, SHOP, Service, State, Target, Who};
@@ -31,6 +31,10 @@ impl State {
                 object("specs.smi-spec.io/v1alpha4", "TCPRoute", name)
                     + &format!("spec: {{matches: {{ports: {ports:?}}}}}\n")
             }),
+            "udp" => self.udp_routes.get(name).map(|ports| {
+                object("specs.smi-spec.io/v1alpha4", "UDPRoute", name)
+                    + &format!("spec: {{matches: {{ports: {ports:?}}}}}\n")
+            }),
             "split" => self.splits.get(name).map(|backends| split(name, backends)),
             "binding" => self.bindings.get(name).map(|team| {
                 object("access.smi-spec.io/v1alpha4", "IdentityBinding", name)
@@ -55,6 +59,7 @@ impl State {
             Some(("target", name)) => copy(&mut self.targets, &other.targets, name),
             Some(("group", name)) => copy(&mut self.groups, &other.groups, name),
             Some(("route", name)) => copy(&mut self.routes, &other.routes, name),
+            Some(("udp", name)) => copy(&mut self.udp_routes, &other.udp_routes, name),
             Some(("split", name)) => copy(&mut self.splits, &other.splits, name),
             Some(("binding", name)) => copy(&mut self.bindings, &other.bindings, name),
             _ => {}
@@ -71,6 +76,7 @@ impl State {
         add("target", &mut self.targets.keys());
         add("group", &mut self.groups.keys());
         add("route", &mut self.routes.keys());
+        add("udp", &mut self.udp_routes.keys());
         add("split", &mut self.splits.keys());
         add("binding", &mut self.bindings.keys());
         files
@@ -96,6 +102,7 @@ pub fn pod(pod: &Pod, place: &Place) -> String {
     for (name, _, port) in PORTS {
         let _ = writeln!(text, "    - {{name: {name}, containerPort: {port}}}");
     }
+    let _ = writeln!(text, "    - {{name: udp, containerPort: {UDP}, protocol: UDP}}");
     let [first, second] = pod.ips;
     text + &format!("status:\n  podIP: {first}\n  podIPs: [{{ip: \"{first}\"}}, {{ip: \"{second}\"}}]\n")
 }
@@ -121,6 +128,7 @@ fn target(name: &str, target: &Target) -> String {
     for rule in &target.rules {
         let _ = match rule {
             Rule::Tcp(name) => writeln!(text, "  - {{kind: TCPRoute, name: {name}}}"),
+            Rule::Udp(name) => writeln!(text, "  - {{kind: UDPRoute, name: {name}}}"),
             Rule::Http(name, matches) if matches.is_empty() => {
                 writeln!(text, "  - {{kind: HTTPRouteGroup, name: {name}}}")
             }
@@ -184,5 +192,6 @@ fn service(name: &str, service: &Service) -> String {
         let name = if service.declared { declared } else { other };
         let _ = writeln!(text, "  - {{name: {name}, port: {port}, targetPort: {port}}}");
     }
+    let _ = writeln!(text, "  - {{name: udp, port: {UDP}, targetPort: {UDP}, protocol: UDP}}");
     text
 }

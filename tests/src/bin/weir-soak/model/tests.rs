@@ -27,6 +27,7 @@ fn state(rules: Vec<Rule>) -> State {
     state.pods.insert("client".into(), pod("ann", 1));
     state.pods.insert("server".into(), pod("store", 2));
     state.routes.insert("r".into(), vec![9000]);
+    state.udp_routes.insert("u".into(), vec![7000]);
     let one = Match {
         name: "books".into(),
         path: &PATHS[1],
@@ -58,7 +59,7 @@ fn answers(state: &State) -> [bool; 5] {
     let to = IpAddr::from([10, 0, 0, 2]);
     let ask = |port, ask: Ask| {
         state
-            .candidates("client", to, port, &ask, None)
+            .candidates("client", SocketAddr::new(to, port), &ask, &Held::No)
             .iter()
             .any(|one| one.allowed)
     };
@@ -90,6 +91,26 @@ fn tcp_and_http_rules_mean_what_the_semantics_say() {
         answers(&state(vec![tcp(), http()])),
         [false, false, true, false, false],
         "5: both"
+    );
+    let both = state(vec![Rule::Udp("u".into()), http()]);
+    let datagram = |state: &State, port| {
+        let to = IpAddr::from([10, 0, 0, 2]);
+        let candidates = state.candidates("client", SocketAddr::new(to, port), &Ask::Datagram, &Held::No);
+        candidates.iter().any(|one| one.allowed)
+    };
+    assert_eq!(
+        answers(&both),
+        answers(&state(vec![http()])),
+        "8: a UDPRoute narrows nothing"
+    );
+    assert_eq!(
+        [7000, 7001].map(|port| datagram(&both, port)),
+        [true, false],
+        "8: its ports"
+    );
+    assert!(
+        !datagram(&state(vec![tcp(), http()]), 9000),
+        "8: and they say nothing about UDP"
     );
     let wrong = Rule::Http("g".into(), vec!["books".into(), "nothing".into()]);
     assert_eq!(answers(&state(vec![wrong])), [false; 5], "3: one wrong name");
@@ -129,7 +150,7 @@ fn splits_and_selectors_say_who_may_answer() {
         },
     );
     let servers = |state: &State| -> Vec<String> {
-        let candidates = state.candidates("client", ip, 9000, &Ask::Bytes, None);
+        let candidates = state.candidates("client", SocketAddr::new(ip, 9000), &Ask::Bytes, &Held::No);
         candidates.into_iter().map(|one| one.server).collect()
     };
     assert_eq!(
@@ -142,6 +163,11 @@ fn splits_and_selectors_say_who_may_answer() {
         vec![("v1".into(), 3), ("v2".into(), 0), ("v3".into(), 1)],
     );
     assert_eq!(servers(&state), ["one"], "weight 0 and a missing backend get nothing");
-    let held = state.candidates("client", ip, 9000, &Ask::Bytes, Some("two"));
+    let held = state.candidates(
+        "client",
+        SocketAddr::new(ip, 9000),
+        &Ask::Bytes,
+        &Held::By("two".into()),
+    );
     assert_eq!(held.len(), 1, "what has its server stays there");
 }
