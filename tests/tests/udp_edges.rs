@@ -443,6 +443,54 @@ fn the_kernel_goes_on_without_the_agent() -> Result<()> {
 }
 
 #[test]
+fn a_lenient_namespace_lets_datagrams_pass_and_audit_tells_of_them() -> Result<()> {
+    let udp = Datagrams::new()?;
+    let stranger = udp.mesh.world.pod("stranger")?;
+    udp.mesh.manifests.namespace("shop", Some("audit"))?;
+    let agent = udp.mesh.agent()?;
+    let (mut thief, mut other) = (udp.mesh.session(&udp.thief)?, udp.mesh.session(&stranger)?);
+    let mut buyer = udp.mesh.session(&udp.buyer)?;
+    for place in [SocketAddr::new(udp.store.v4(), UDP), SocketAddr::new(STORE4, UDP)] {
+        for (kind, to) in [(Udp::default(), Some(place)), (Udp::to(place), None)] {
+            let socket = thief.udp(&kind)?;
+            thief.udp_ask(socket, to, "not granted")?;
+        }
+    }
+    let socket = other.udp(&Udp::default())?;
+    other.udp_ask(socket, SocketAddr::new(udp.store.v4(), UDP), "unknown")?;
+    let line = agent.wait_log(&[
+        "would be refused",
+        "audit=true",
+        "source_pod=\"shop/thief\"",
+        "protocol=\"udp\"",
+    ])?;
+    assert!(line.contains("no TrafficTarget with a UDPRoute"), "{line}");
+    let reported = counted(&agent, "arrive", "lenient")?;
+    let socket = buyer.udp(&Udp::default())?;
+    buyer.udp_ask(socket, SocketAddr::new(udp.store.v4(), UDP), "granted")?;
+    assert_eq!(
+        counted(&agent, "arrive", "lenient")?,
+        reported,
+        "neither it nor its answer lacks a rule"
+    );
+    assert_eq!(
+        counted(&agent, "send", "deny")? + counted(&agent, "arrive", "deny")?,
+        0.0
+    );
+    udp.mesh.manifests.namespace("shop", Some("enforce"))?;
+    let socket = thief.udp(&Udp::default())?;
+    eventually("enforced", || {
+        Ok(thief.udp_send(socket, SocketAddr::new(udp.store.v4(), UDP), "x")? == REFUSED)
+    })?;
+    udp.mesh.manifests.namespace("shop", Some("permissive"))?;
+    eventually("permissive", || {
+        drain(&mut thief, socket)?;
+        Ok(thief.udp_ask(socket, SocketAddr::new(udp.store.v4(), UDP), "x").is_ok())
+    })?;
+    Ok(())
+}
+
+#[test]
 fn an_address_that_changes_hands_takes_no_flow_along() -> Result<()> {
     let mut mesh = Mesh::new()?;
     let (buyer, store) = (mesh.client("buyer")?, mesh.client("store")?);
