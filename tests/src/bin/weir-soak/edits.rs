@@ -51,6 +51,21 @@ pub fn broken(director: &mut Director) -> Result<()> {
     director.wait("a mended file is not read", |_, plan| plan.contains(&good))
 }
 
+/// The namespace is lenient for a while: everything passes. Then it is enforced again.
+pub fn lenient(director: &mut Director) -> Result<()> {
+    director.count("lenient for a while");
+    let mode = director.rng.of(&["audit", "permissive"]);
+    for mode in [Some(mode), None] {
+        let what = mode.unwrap_or("enforce");
+        director.last = format!("namespace in {what}");
+        director.change(&[edit("namespace", SHOP.into(), what, move |state, _| {
+            state.lenient = mode
+        })])?;
+        stop::pause(director.grace() + std::time::Duration::from_millis(500))?;
+    }
+    Ok(())
+}
+
 /// An edit of one file. Some are put back as they were at the beginning, or less and less would be allowed.
 pub fn random(director: &mut Director) -> Edit {
     let rng = &mut director.rng;

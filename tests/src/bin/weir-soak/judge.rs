@@ -137,10 +137,22 @@ impl Views<'_> {
         let identity = |(client, _, bindings): &(Option<_>, Vec<_>, _)| (client.clone(), Clone::clone(bindings));
         // Nobody yet, or nobody any more: it knows no Services either.
         let stranger = all.iter().any(|(client, _, _)| client.is_none());
+        // What went straight to its server because everything may is ended where only requests may.
+        let modes = self.states.windows(2).any(|pair| pair[0].lenient != pair[1].lenient);
         moving
             || stranger
+            || modes
+            || self.way_changes()
             || all.windows(2).any(|pair| identity(&pair[0]) != identity(&pair[1]))
             || self.servers_change()
+    }
+
+    /// What was any bytes may be requests only, or the other way round: nobody can read requests out of a connection that
+    /// went straight to its server, so it ends.
+    fn way_changes(&self) -> bool {
+        let mut bytes = self.candidates.iter().flatten().map(|one| one.bytes);
+        let first = bytes.next();
+        self.event.held.is_some() && bytes.any(|one| Some(one) != first)
     }
 
     /// The same server is somebody else.

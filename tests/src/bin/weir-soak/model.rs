@@ -34,6 +34,8 @@ pub struct State {
     pub udp_routes: BTreeMap<String, Vec<u16>>,
     /// By the root Service's name: backends and weights.
     pub splits: BTreeMap<String, Vec<(String, u32)>>,
+    /// `weir.dev/mode` of [`SHOP`] where it is not `enforce`.
+    pub lenient: Option<&'static str>,
     /// IdentityBindings by name: the value of label `team` that they bind.
     pub bindings: BTreeMap<String, String>,
 }
@@ -117,6 +119,8 @@ pub struct Candidate {
     pub server: String,
     /// Whether policy lets it.
     pub allowed: bool,
+    /// Whether it may get any bytes, so that a connection goes straight to it.
+    pub bytes: bool,
     /// Whether the kernel decides alone, so that it works without an agent.
     pub kernel: bool,
 }
@@ -139,20 +143,24 @@ impl State {
         }
         let direct = service.is_none_or(|(_, service)| service.declared && port != 80);
         let candidate = |server: String| {
+            // Whoever asks, and whatever: the mode of the server counts.
+            let lenient = self.lenient.is_some();
             if matches!(ask, Ask::Datagram) {
-                let allowed = self.allows_datagrams(client, &server, port);
-                let kernel = true;
+                let allowed = lenient || self.allows_datagrams(client, &server, port);
+                let (bytes, kernel) = (true, true);
                 return Candidate {
                     server,
                     allowed,
+                    bytes,
                     kernel,
                 };
             }
             let tcp = self.allows_bytes(client, &server, port);
-            let allowed = tcp || self.allows_request(client, &server, port, ask);
+            let allowed = lenient || tcp || self.allows_request(client, &server, port, ask);
             Candidate {
                 server,
                 allowed,
+                bytes: tcp,
                 kernel: tcp && direct,
             }
         };
@@ -230,17 +238,26 @@ impl State {
         }
     }
 
-    /// The bindings that some target names: they are part of who a pod is.
-    pub fn named_bindings(&self) -> BTreeMap<String, String> {
-        let whos = self
-            .targets
-            .values()
-            .flat_map(|target| target.sources.iter().chain([&target.destination]));
-        let named = whos.filter_map(|who| match who {
-            Who::Binding(name) => self.bindings.get_key_value(name),
-            Who::Account { .. } => None,
-        });
-        named.map(|(name, team)| (name.clone(), team.clone())).collect()
+    /// The bindings, and the targets that name one with what they come to: together they are part of who a pod is.
+    pub fn named_bindings(&self) -> (BTreeMap<String, String>, Vec<String>) {
+        let names_one = |target: &Target| {
+            let mut whos = target.sources.iter().chain([&target.destination]);
+            whos.any(|who| matches!(who, Who::Binding(_)))
+        };
+        let targets = self.targets.iter().filter(|(_, target)| names_one(target));
+        let text = |(name, target): (&String, &Target)| {
+            let grant = self.grant(target);
+            let http = grant.http.is_some_and(|matches| !matches.is_empty());
+            format!("{name} {target:?} {http}")
+        };
+        let targets: Vec<String> = targets.map(text).collect();
+        // One that nobody names is nobody's business.
+        let bindings = if targets.is_empty() {
+            BTreeMap::new()
+        } else {
+            self.bindings.clone()
+        };
+        (bindings, targets)
     }
 
     fn grant(&self, target: &Target) -> Grant<'_> {

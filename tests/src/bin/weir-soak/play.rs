@@ -71,7 +71,6 @@ pub fn run(args: &Args) -> Result<u64> {
 
 fn set_up(director: &mut Director) -> Result<Cast> {
     let home = director.home.clone();
-    director.manifests.namespace(SHOP, Some("enforce"))?;
     director.manifests.namespace(YARD, None)?;
     for file in home.files() {
         director.put(&file, &home.file(&file))?;
@@ -116,8 +115,9 @@ fn course(args: &Args, director: &mut Director, cast: &mut Cast) -> Result<Optio
                 .min(total.saturating_sub(start.elapsed())),
         )?;
     }
-    let last = look(director)?;
-    let rows = last.compare(&first.context("there was no first look")?);
+    // On a machine that is too busy the warm-up may take all the time.
+    let Some(first) = first else { return Ok(None) };
+    let rows = look(director)?.compare(&first);
     for (name, before, now, fine) in &rows {
         if !fine {
             director
@@ -129,8 +129,9 @@ fn course(args: &Args, director: &mut Director, cast: &mut Cast) -> Result<Optio
 }
 
 fn edit(director: &mut Director, cast: &mut Cast) -> Result<()> {
-    match director.rng.below(12) {
+    match director.rng.below(14) {
         0 => edits::broken(director),
+        12 => edits::lenient(director),
         1 | 2 => cast.replace(director),
         3 => cast.rename(director),
         _ => edits::policy(director),

@@ -40,6 +40,10 @@ impl State {
                 object("access.smi-spec.io/v1alpha4", "IdentityBinding", name)
                     + &format!("spec:\n  schemes:\n    podLabelSelector: {{matchLabels: {{team: {team}}}}}\n")
             }),
+            "namespace" => Some(format!(
+                "apiVersion: v1\nkind: Namespace\nmetadata: {{name: {name}, labels: {{weir.dev/mode: {}}}}}\n",
+                self.lenient.unwrap_or("enforce")
+            )),
             "service" => self.services.get(name).map(|service| self::service(name, service)),
             _ => None,
         };
@@ -59,6 +63,7 @@ impl State {
             Some(("target", name)) => copy(&mut self.targets, &other.targets, name),
             Some(("group", name)) => copy(&mut self.groups, &other.groups, name),
             Some(("route", name)) => copy(&mut self.routes, &other.routes, name),
+            Some(("namespace", _)) => self.lenient = other.lenient,
             Some(("udp", name)) => copy(&mut self.udp_routes, &other.udp_routes, name),
             Some(("split", name)) => copy(&mut self.splits, &other.splits, name),
             Some(("binding", name)) => copy(&mut self.bindings, &other.bindings, name),
@@ -68,7 +73,7 @@ impl State {
 
     /// Names of the files of all objects but pods.
     pub fn files(&self) -> Vec<String> {
-        let mut files = Vec::new();
+        let mut files = vec![format!("namespace-{SHOP}")];
         let mut add = |kind: &str, names: &mut dyn Iterator<Item = &String>| {
             files.extend(names.map(|name| format!("{kind}-{name}")));
         };

@@ -112,6 +112,11 @@ fn tcp_and_http_rules_mean_what_the_semantics_say() {
         !datagram(&state(vec![tcp(), http()]), 9000),
         "8: and they say nothing about UDP"
     );
+    let audit = State {
+        lenient: Some("audit"),
+        ..state(vec![])
+    };
+    assert_eq!(answers(&audit), [true; 5], "taking part: everything passes");
     let wrong = Rule::Http("g".into(), vec!["books".into(), "nothing".into()]);
     assert_eq!(answers(&state(vec![wrong])), [false; 5], "3: one wrong name");
     let missing = vec![Rule::Tcp("none".into()), http()];
