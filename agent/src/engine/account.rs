@@ -206,7 +206,7 @@ impl Account {
 
     /// Its oldest idle upstream connection.
     pub fn oldest_idle(&self) -> Option<Order> {
-        self.idle.borrow().front().copied()
+        self.idle.borrow().front().cloned()
     }
 
     /// Forgets an idle upstream connection.

@@ -13,6 +13,7 @@
 //! `docs/http2.md` has what is forwarded, what is refused, and the limits.
 
 mod answer;
+mod backlog;
 mod exchange;
 mod gauge;
 mod pool;
@@ -49,7 +50,9 @@ use super::refuse::Reason;
 use super::{flow, http1, linger};
 
 pub(super) use pool::Upstreams;
+pub(super) use upstream::{Down, Upstream};
 
+use backlog::Backlog;
 use gauge::Gauge;
 use request::{Asked, Shape};
 use stream::Stream;
@@ -67,6 +70,8 @@ struct Session {
     underway: Cell<usize>,
     /// When the last of them ended, in milliseconds of the core's clock.
     idle_since: Cell<u64>,
+    /// What waits in the library.
+    backlog: Backlog,
 }
 
 /// Serves streams until the connection ends. `first` was read from the client already.
@@ -85,6 +90,7 @@ pub(super) async fn serve(
         streams: RefCell::default(),
         underway: Cell::new(0),
         idle_since: Cell::new(core.now()),
+        backlog: Backlog::default(),
     });
     conn.stands_on(Standing::Http2);
     let gauge = Rc::new(Gauge::new(core.clock(), &limits.http2));
@@ -94,6 +100,8 @@ pub(super) async fn serve(
         });
         session.run(wire, &gauge).await
     };
+    // The library has let go of it; who still holds `conn` may be about to connect.
+    conn.held.set(0);
     match ended {
         // What it says to that is of no interest, but it has to get to read why.
         Ended::Told => http1::farewell(core, conn, client).await,
@@ -152,7 +160,10 @@ impl Session {
                         connection.abrupt_shutdown(code);
                     }
                     Some(Word::End) => return Poll::Ready(watch.ended()),
-                    None => return Poll::Pending,
+                    None => {
+                        conn.held.set(self.backlog.settle(gauge.is_blocked()));
+                        return Poll::Pending;
+                    }
                 }
             }
         })
@@ -252,6 +263,7 @@ fn builder(limits: &super::settings::Http2, heads: &weir_core::http1::Limits) ->
         .max_frame_size(limits.frame_size)
         .max_header_list_size(u32::try_from(heads.head_bytes).unwrap_or(u32::MAX))
         .max_concurrent_streams(limits.streams)
+        .max_concurrent_reset_streams(limits.streams as usize)
         .max_send_buffer_size(limits.send_buffer);
     builder
 }

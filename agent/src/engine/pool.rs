@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ use weir_core::snapshot::{PodInfo, Snapshot};
 
 use super::account::{Account, Books};
 use super::conn::Conn;
+use super::http2::{Down, Upstream};
 use super::judge::{self, Server};
 use super::linger;
 
@@ -33,11 +34,19 @@ pub(super) struct Between {
 }
 
 /// One connection in the order of its account.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone)]
 pub(super) struct Order {
     /// Its number; later ones are higher.
     pub number: u64,
-    between: Between,
+    what: What,
+}
+
+#[derive(Clone)]
+enum What {
+    /// In the pool, under this.
+    Http1(Between),
+    /// In the pool of its own kind.
+    Http2(Weak<Upstream>),
 }
 
 struct Idle {
@@ -87,14 +96,10 @@ impl Pool {
     /// Keeps a connection of `conn`'s client whose last exchange is complete. How many had to be closed for it.
     pub fn put(&self, between: Between, stream: TcpStream, conn: &Conn, server: Server, now: u64) -> u64 {
         let account = &conn.account;
-        let mut closed = 0;
-        while !account.has_idle_place() {
-            closed += 1;
-            if !self.close_oldest(account) {
-                linger::orderly(&stream);
-                return closed;
-            }
-        }
+        let Some(mut closed) = self.make_room(account) else {
+            linger::orderly(&stream);
+            return 1;
+        };
         let mut all = self.idle.borrow_mut();
         let idle = all.entry(between).or_default();
         if idle.len() >= self.most && !idle.is_empty() {
@@ -103,9 +108,11 @@ impl Pool {
             linger::orderly(&oldest.stream);
             closed += 1;
         }
-        let number = self.last.get().wrapping_add(1);
-        self.last.set(number);
-        account.add_idle(Order { number, between });
+        let number = self.number();
+        account.add_idle(Order {
+            number,
+            what: What::Http1(between),
+        });
         idle.push(Idle {
             number,
             stream,
@@ -115,6 +122,36 @@ impl Pool {
             since: now,
         });
         closed
+    }
+
+    /// Notes that a connection of HTTP/2 is idle: the number that it has to be taken back by, and how many had to be closed for
+    /// it. `None`: there is no place for it.
+    pub fn note(&self, upstream: &Rc<Upstream>) -> Option<(u64, u64)> {
+        let closed = self.make_room(upstream.account())?;
+        let number = self.number();
+        upstream.account().add_idle(Order {
+            number,
+            what: What::Http2(Rc::downgrade(upstream)),
+        });
+        Some((number, closed))
+    }
+
+    fn number(&self) -> u64 {
+        let number = self.last.get().wrapping_add(1);
+        self.last.set(number);
+        number
+    }
+
+    /// Closes the oldest connections of this client until there is a place; how many. `None` if none can be had.
+    fn make_room(&self, account: &Account) -> Option<u64> {
+        let mut closed = 0;
+        while !account.has_idle_place() {
+            if !self.close_oldest(account) {
+                return None;
+            }
+            closed += 1;
+        }
+        Some(closed)
     }
 
     /// Closes up to `most` connections, each time the oldest of the client that has most, and says how many it was:
@@ -143,13 +180,22 @@ impl Pool {
             return false;
         };
         account.remove_idle(order.number);
+        let between = match &order.what {
+            What::Http1(between) => between,
+            What::Http2(upstream) => {
+                if let Some(upstream) = upstream.upgrade() {
+                    upstream.close(Down::Closed);
+                }
+                return true;
+            }
+        };
         let mut all = self.idle.borrow_mut();
-        if let Some(idle) = all.get_mut(&order.between)
+        if let Some(idle) = all.get_mut(between)
             && let Some(at) = idle.iter().position(|idle| idle.number == order.number)
         {
             linger::orderly(&idle.remove(at).stream);
             if idle.is_empty() {
-                all.remove(&order.between);
+                all.remove(between);
             }
         }
         true

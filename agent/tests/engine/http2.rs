@@ -4,6 +4,7 @@ mod abuse;
 mod flows;
 mod forward;
 mod grpc;
+mod hostile;
 mod lifetime;
 mod peer;
 mod pool;

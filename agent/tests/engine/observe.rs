@@ -14,7 +14,7 @@ use crate::peer::{Client, Server};
 const BUYER: (&str, &str) = ("source_workload", "buyer");
 const STORE: (&str, &str) = ("destination_workload", "store-1");
 
-fn scrape(mesh: &Mesh) -> Scrape {
+pub fn scrape(mesh: &Mesh) -> Scrape {
     let report = EngineReport::of(&mesh.engine);
     // Moved out at the only scrape of these metrics.
     let report = std::sync::Mutex::new(Some(report));

@@ -57,6 +57,7 @@ pub(super) async fn run(underway: &Underway, asked: Asked, body: RecvStream, mut
     let shape = asked.shape;
     let told = Ongoing::new(core, conn, shape.protocol());
     let mut say = |status, reason: &str| answer::say(core, &told, &mut respond, shape, status, reason);
+    let judged = core.snapshot().generation;
     let server = match permit::request(core, conn, &told, &asked) {
         Ok(server) => server,
         Err(No::Nobody) => {
@@ -81,10 +82,10 @@ pub(super) async fn run(underway: &Underway, asked: Asked, body: RecvStream, mut
         core.counters.over_bytes.one();
         return say(503, "too many bytes for this client are in the agent's buffers");
     }
-    let stream = underway.watch(Stream::new(core, asked, server));
+    let stream = underway.watch(Stream::new(core, asked, server, judged));
     let progress = Progress::default();
     let work = forward(&underway.session, &stream, &told, &progress, body, &mut respond);
-    let ended = stream.watched(conn, work).await;
+    let ended = stream.watched(core, conn, work).await;
     let failed = match ended {
         Ok(Ok(())) => return,
         Ok(Err(failed)) => failed,
@@ -129,6 +130,7 @@ async fn forward(
     loop {
         // A connection is there in time or not at all; the rest is for a wait until one has room.
         stream.allow(conn, times.connect * 2);
+        let waiting = body.as_mut().map(|body| session.backlog.wait(body));
         let server = stream.server();
         let (lease, mut send) = match poll_gone(respond, Lease::take(core, place, conn, &server)).await? {
             Ok(leased) => leased,
@@ -144,6 +146,7 @@ async fn forward(
                 continue;
             }
         };
+        drop(waiting);
         let Some(request_body) = body.take() else {
             return Err(Failed::Say(502, "the server did not take the request"));
         };
@@ -164,6 +167,8 @@ async fn forward(
             up: Way::new(request_body, upload),
             down: Receiving::Head(response),
             interim: 0,
+            stalled: false,
+            given: 0,
             tries: again,
             held: Held::new(conn.account.clone()),
         };
@@ -214,19 +219,29 @@ pub(super) struct Exchange<'a> {
     pub up: Way,
     pub down: Receiving,
     pub interim: u32,
+    /// The client's connection takes nothing more just now.
+    pub stalled: bool,
+    given: u64,
     tries: u32,
     held: Held,
 }
 
 impl Exchange<'_> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Failed>> {
+        let stalled = std::mem::take(&mut self.stalled);
         let failed = self.poll_ways(cx);
+        let given = self.down.given();
+        self.session.backlog.add(given.wrapping_sub(self.given));
+        self.given = given;
+        if self.stalled && !stalled {
+            self.wait();
+        }
         if std::mem::take(&mut self.up.moved) | self.down.take_moved() {
             self.wait();
         }
         // What a receiver holds up may fill a window of the library, of which nobody tells us.
         let window = self.session.core.config().limits.http2.stream_window as usize;
-        let held = usize::from(self.up.is_held()) + usize::from(self.down.is_held());
+        let held = usize::from(self.up.is_held()) + usize::from(self.down.is_held() || self.stalled);
         self.held.set(held * window);
         failed
     }
@@ -269,7 +284,7 @@ impl Exchange<'_> {
     /// Sets the deadline for the next move.
     pub(super) fn wait(&self) {
         let times = &self.session.core.config().times;
-        let held = self.up.is_held() || self.down.is_held();
+        let held = self.up.is_held() || self.down.is_held() || self.stalled;
         let patient = match self.down {
             Receiving::Head(_) => self.stream.asked.shape.grpc,
             _ => true,

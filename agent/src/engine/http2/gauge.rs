@@ -54,6 +54,9 @@ pub(super) struct Gauge {
     block_since: Cell<Option<u64>>,
     excess: Cell<Option<Excess>>,
     turn: Cell<usize>,
+    blocked: Cell<bool>,
+    /// The peer is a server: it may reset each stream that we open.
+    server: bool,
 }
 
 /// What a frame costs of a turn besides its bytes, and what a request does: so many less than
@@ -75,6 +78,16 @@ impl Gauge {
             block_since: Cell::new(None),
             excess: Cell::new(None),
             turn: Cell::new(BYTES),
+            blocked: Cell::new(false),
+            server: false,
+        }
+    }
+
+    /// The same for a server, which earns a reset by each request: many libraries reset what they have answered early.
+    pub fn of_server(clock: Rc<Cell<u64>>, limits: &Http2) -> Gauge {
+        Gauge {
+            server: true,
+            ..Gauge::new(clock, limits)
         }
     }
 
@@ -101,6 +114,16 @@ impl Gauge {
     /// No more is read in this turn.
     pub fn is_turn_over(&self) -> bool {
         self.turn.get() == 0
+    }
+
+    /// The peer does not take what is to be written to it.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.get()
+    }
+
+    /// Notes whether the peer has taken what was last written.
+    pub fn block(&self, blocked: bool) {
+        self.blocked.set(blocked);
     }
 
     /// A frame has come from the peer.
@@ -134,6 +157,10 @@ impl Gauge {
         if matches!(head.kind, DATA | HEADERS) {
             let left = self.left[0].get().saturating_add(2);
             self.left[0].set(left.min(self.most[0]));
+        }
+        if self.server && head.kind == HEADERS {
+            let left = self.left[1].get().saturating_add(1);
+            self.left[1].set(left.min(self.most[1]));
         }
     }
 
@@ -290,6 +317,27 @@ mod tests {
         (0..2).for_each(|_| scanner.came(&frame(RST_STREAM, 0, &[0; 4]), &gauge));
         assert_eq!(gauge.excess(), None);
         scanner.came(&frame(RST_STREAM, 0, &[0; 4]), &gauge);
+        assert_eq!(gauge.excess(), Some(Excess::Resets));
+    }
+
+    #[test]
+    fn a_server_may_reset_each_stream_once_and_no_more() {
+        let clock = Rc::new(Cell::new(0));
+        let limits = Http2 {
+            resets: 2,
+            resets_per_second: 1,
+            ..Http2::default()
+        };
+        let gauge = Gauge::of_server(clock, &limits);
+        let mut scanner = Scanner::new(0);
+        scanner.came(&frame(SETTINGS, 0, &[0; 6]), &gauge);
+        let reset = frame(RST_STREAM, 0, &[0; 4]);
+        for _ in 0..100 {
+            Scanner::new(0).went(&frame(HEADERS, END_HEADERS, b"x"), &gauge);
+            scanner.came(&reset, &gauge);
+        }
+        assert_eq!(gauge.excess(), None);
+        (0..3).for_each(|_| scanner.came(&reset, &gauge));
         assert_eq!(gauge.excess(), Some(Excess::Resets));
     }
 

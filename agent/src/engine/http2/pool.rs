@@ -3,7 +3,8 @@
 //! Bias: identity over reuse, as in the pool of HTTP/1.1 connections: never lent to another client, because the server
 //! was shown that one's address; dropped when either pod changes, when the pair has nothing left that is granted, and
 //! when it was idle for too long. A stream goes to the newest connection with room; where all are full another one is
-//! opened, up to a bound, and then it waits. Owned by the core.
+//! opened, up to a bound, and then it waits. Owned by the core. A server that closes one new connection after the other
+//! is not asked for more.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -45,6 +46,9 @@ pub(super) struct Lease {
     pub upstream: Rc<Upstream>,
 }
 
+/// New connections to one server that may fail before a stream is sent on them.
+const FRESH: u32 = 2;
+
 impl Lease {
     /// A place on a connection between these two, and the handle to send with.
     ///
@@ -61,12 +65,16 @@ impl Lease {
             client: conn.peer.ip(),
             server: server.address,
         };
+        let mut failed = 0;
         loop {
             let lease = poll_fn(|cx| core.upstreams.poll_lease(cx, core, place, conn, server, between)).await;
             let mut send = match poll_fn(|cx| lease.upstream.poll_open(cx)).await {
                 Ok(send) => send,
                 // It was open when we chose it: another one may be, and this one is out of the pool.
-                Err(Down::Closed) => continue,
+                Err(Down::Closed) if lease.upstream.used.get() || failed < FRESH => {
+                    failed += u32::from(!lease.upstream.used.get());
+                    continue;
+                }
                 Err(down) => return Err(down),
             };
             // A GOAWAY that has come already shows here, before anything is sent.
@@ -80,6 +88,12 @@ impl Lease {
                 Err(_) => {
                     lease.upstream.close(Down::Closed);
                     core.upstreams.forget(&between, &lease.upstream);
+                    if !lease.upstream.used.get() {
+                        failed += 1;
+                        if failed > FRESH {
+                            return Err(Down::Closed);
+                        }
+                    }
                 }
             }
         }
@@ -91,7 +105,7 @@ impl Drop for Lease {
         let active = &self.upstream.active;
         active.set(active.get().saturating_sub(1));
         if active.get() == 0 {
-            self.upstream.idle_since.set(self.core.now());
+            self.upstream.rests(&self.core);
         }
         self.core.upstreams.wake(&self.between);
     }
@@ -135,6 +149,7 @@ impl Upstreams {
             }
         };
         upstream.active.set(upstream.active.get() + 1);
+        upstream.works();
         Poll::Ready(Lease {
             core: core.clone(),
             between,

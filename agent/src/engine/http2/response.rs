@@ -53,6 +53,14 @@ impl Receiving {
         matches!(self, Receiving::Body(way) if way.is_held())
     }
 
+    /// Bytes that the client's connection has been given.
+    pub fn given(&self) -> u64 {
+        match self {
+            Receiving::Body(way) => way.given(),
+            other => other.bytes(),
+        }
+    }
+
     /// Bytes that have come.
     pub fn bytes(&self) -> u64 {
         match self {
@@ -126,6 +134,10 @@ impl Exchange<'_> {
             self.wait();
         }
         if let Receiving::Body(way) = &mut self.down {
+            if self.session.backlog.is_full(cx) {
+                self.stalled = true;
+                return Poll::Pending;
+            }
             let end = ready!(way.poll(cx));
             if let Some(status) = way.grpc {
                 self.told.grpc.set(Some(u32::from(status)));

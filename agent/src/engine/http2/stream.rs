@@ -1,7 +1,8 @@
 //! One stream of a client: what is kept of it, its task, and how it is ended from outside.
 //!
 //! Bias: as little as possible between two frames. A stream is one task with one future; its deadline and the word that
-//! its grant has gone are cells that the connection's task reads and writes. Owned by the core's thread.
+//! its grant has gone are cells that the connection's task reads and writes. That task may have to wait for its turn, so a
+//! stream that moves sees for itself that it was judged by the snapshot in force. Owned by the core's thread.
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
@@ -27,6 +28,8 @@ pub(super) struct Stream {
     clock: Rc<Cell<u64>>,
     deadline: Cell<u64>,
     stop: RefCell<Option<Stop>>,
+    /// Generation of the snapshot that it was judged by last.
+    judged: Cell<u64>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -42,8 +45,8 @@ pub(super) enum Stop {
 }
 
 impl Stream {
-    /// A stream that was just judged.
-    pub fn new(core: &Core, asked: Asked, server: Server) -> Stream {
+    /// A stream that was judged by the snapshot of this generation, or a later one.
+    pub fn new(core: &Core, asked: Asked, server: Server, judged: u64) -> Stream {
         Stream {
             asked,
             server: RefCell::new(server),
@@ -51,6 +54,7 @@ impl Stream {
             clock: core.clock(),
             deadline: Cell::new(u64::MAX),
             stop: RefCell::new(None),
+            judged: Cell::new(judged),
             waker: RefCell::new(None),
         }
     }
@@ -81,10 +85,13 @@ impl Stream {
         due
     }
 
-    /// Judges it by the snapshot in force, and stops it if that has nothing for it.
+    /// Judges it by the snapshot in force if it was not yet, and stops it if that has nothing for it.
     pub fn judge(&self, core: &Core, conn: &Conn) {
-        core.counters.rejudged.one();
         let snapshot = core.snapshot();
+        if self.judged.replace(snapshot.generation) == snapshot.generation {
+            return;
+        }
+        core.counters.rejudged.one();
         let server = self.server.borrow();
         let stop = match judge::request_at(&snapshot, conn, &server, &self.asked) {
             _ if !server.is_current(&snapshot) => Stop::Gone,
@@ -107,9 +114,10 @@ impl Stream {
     }
 
     /// Runs the stream's work, in turns of its client, until it is through, too late, or stopped.
-    pub async fn watched<F: Future>(&self, conn: &Conn, work: F) -> Result<F::Output, Stop> {
+    pub async fn watched<F: Future>(&self, core: &Core, conn: &Conn, work: F) -> Result<F::Output, Stop> {
         let mut work = pin!(work);
         poll_fn(|cx| {
+            self.judge(core, conn);
             if let Some(stop) = self.stop.borrow_mut().take() {
                 return Poll::Ready(Err(stop));
             }

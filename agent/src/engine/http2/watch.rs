@@ -64,7 +64,7 @@ impl Watch {
             }
         }
         if let Some(excess) = gauge.excess().filter(|_| self.enough.is_none()) {
-            return self.enough(now, excess.code());
+            return self.enough(session, now, excess.code());
         }
         if core.is_stopping() && self.goodbye.is_none() {
             return self.goodbye(session, now);
@@ -91,7 +91,7 @@ impl Watch {
         let block = gauge.block_since().map(|since| after(since, times.head));
         let owed = settings.into_iter().chain(block).min().unwrap_or(u64::MAX);
         if owed <= now {
-            return self.enough(now, Code::ENHANCE_YOUR_CALM);
+            return self.enough(session, now, Code::ENHANCE_YOUR_CALM);
         }
         let idle_since = session.idle_since.get();
         let leave = match self.goodbye {
@@ -122,8 +122,10 @@ impl Watch {
         Some(Word::Goodbye)
     }
 
-    fn enough(&mut self, now: u64, code: Code) -> Option<Word> {
+    fn enough(&mut self, session: &Session, now: u64, code: Code) -> Option<Word> {
         self.enough = Some(now);
+        // Who does not read that is not waited for any longer than for anything else.
+        session.conn.allow_until(now);
         Some(Word::Enough(code))
     }
 }

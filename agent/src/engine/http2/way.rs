@@ -31,7 +31,7 @@ pub(super) struct Way {
     pub empty: bool,
     /// Something has been taken from the sender: it can't be had again.
     pub touched: bool,
-    /// Bytes that have passed.
+    /// Bytes that have come from the sender.
     pub bytes: u64,
     /// `grpc-status` of the trailers.
     pub grpc: Option<u8>,
@@ -57,6 +57,11 @@ impl Way {
     /// The receiver holds it up, not the sender.
     pub fn is_held(&self) -> bool {
         !self.held.is_empty()
+    }
+
+    /// Bytes that the receiver's connection has been given.
+    pub fn given(&self) -> u64 {
+        self.bytes.wrapping_sub(self.held.len() as u64)
     }
 
     /// The receiver's half, to reset it or to see that it was.

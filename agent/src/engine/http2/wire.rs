@@ -86,6 +86,7 @@ impl<F: Fn(usize) + Unpin> AsyncWrite for Wire<'_, F> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let polled = Pin::new(&mut *this.stream).poll_write(cx, bytes);
+        this.gauge.block(polled.is_pending());
         if let Poll::Ready(Ok(written)) = polled {
             this.outgoing
                 .went(bytes.get(..written).unwrap_or_default(), &this.gauge);
@@ -100,6 +101,7 @@ impl<F: Fn(usize) + Unpin> AsyncWrite for Wire<'_, F> {
     ) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         let polled = Pin::new(&mut *this.stream).poll_write_vectored(cx, bytes);
+        this.gauge.block(polled.is_pending());
         if let Poll::Ready(Ok(mut written)) = polled {
             for slice in bytes {
                 let part = slice.get(..written.min(slice.len())).unwrap_or_default();
