@@ -8,7 +8,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::AsRawFd;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,17 +77,14 @@ impl Pool {
         }
     }
 
-    /// A connection between these two, still open as far as can be seen without asking the kernel.
+    /// A connection between these two, still open and silent.
     pub fn take(&self, between: &Between, client: &PodInfo, server: &Server) -> Option<TcpStream> {
         let mut all = self.idle.borrow_mut();
         let idle = all.get_mut(between)?;
         while let Some(found) = idle.pop() {
             found.account.remove_idle(found.number);
             let same = judge::is_same(&found.client, client) && found.server.is_same(server);
-            // Readable means closed, or bytes that nobody asked for. Either way it is of no more use.
-            let quiet =
-                matches!(found.stream.try_read(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock);
-            if same && quiet {
+            if same && is_quiet(&found.stream) {
                 return Some(found.stream);
             }
             linger::orderly(&found.stream);
@@ -212,6 +211,83 @@ impl Pool {
                 keep
             });
             !idle.is_empty()
+        });
+    }
+}
+
+/// Nothing has come, neither bytes nor the end: else it is closed, or has an answer that nobody asked for (like the 408 of
+/// a server that closes what was idle), which the next request must not get. The kernel is asked, because the runtime may
+/// not know yet; that takes half a microsecond.
+fn is_quiet(stream: &TcpStream) -> bool {
+    let mut byte = 0u8;
+    // SAFETY: the call writes at most one byte into `byte`, which lives until it returns, and does not wait.
+    let got = unsafe {
+        libc::recv(
+            stream.as_raw_fd(),
+            (&raw mut byte).cast(),
+            1,
+            libc::MSG_PEEK | libc::MSG_DONTWAIT,
+        )
+    };
+    got < 0 && io::Error::last_os_error().kind() == io::ErrorKind::WouldBlock
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::super::account::Client;
+    use super::super::kernel::Direction;
+    use super::super::settings::Limits;
+    use super::*;
+
+    #[test]
+    fn what_has_come_or_gone_a_moment_ago_is_not_lent() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let local = IpAddr::from([127, 0, 0, 1]);
+            let listener = std::net::TcpListener::bind((local, 0)).unwrap();
+            let address = listener.local_addr().unwrap();
+            let books = Books::new(&Limits::default(), 1, Arc::default());
+            let account = books.of(Client::Pod(1));
+            let client = Arc::new(PodInfo::unknown(local));
+            let conn = Conn::new(
+                1,
+                Direction::Outbound,
+                address,
+                client.clone(),
+                address,
+                (account, Rc::default()),
+            );
+            let between = Between {
+                cookie: 1,
+                client: local,
+                server: address,
+            };
+            let server = || Server {
+                address,
+                pod: None,
+                allowed: None,
+                turn: None,
+            };
+            let pool = Pool::new(4);
+            let mut ends = Vec::new();
+            for _ in 0..3 {
+                let stream = TcpStream::connect(address).await.unwrap();
+                ends.push(listener.accept().unwrap().0);
+                pool.put(between, stream, &conn, server(), 0);
+            }
+            // From here on the runtime has no chance to hear of anything.
+            let late = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n";
+            ends.pop().unwrap().write_all(late).unwrap();
+            drop(ends.pop());
+            let good = pool.take(&between, &client, &server()).unwrap();
+            assert_eq!(good.local_addr().unwrap(), ends[0].peer_addr().unwrap());
+            assert!(pool.take(&between, &client, &server()).is_none());
+            assert_eq!(books.now().2, 0);
         });
     }
 }

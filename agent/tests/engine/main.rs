@@ -1,6 +1,7 @@
 //! The engine on loopback: raw sockets as clients and servers, policy compiled from manifests, a table in the place of
 //! the kernel's programs. No privileges. Every test has addresses of its own and may run beside any other.
 
+mod aborts;
 mod access_log;
 mod bodies;
 mod connection;
