@@ -169,11 +169,16 @@ fn a_declared_tcp_port_where_only_http_is_granted_is_asked_for_http() {
 
 #[test]
 fn where_nothing_is_declared_a_server_may_speak_first_soon() {
-    let mesh = Mesh::new(TCP);
+    let times = Times {
+        detect: Duration::from_secs(5),
+        server_first: Duration::from_millis(50),
+        ..Times::default()
+    };
+    let mesh = Mesh::timed(times, TCP);
     greeter(&mesh, 2);
     let begun = Instant::now();
     assert_eq!(mesh.buyer().exactly(11), b"220 hello\r\n");
-    assert!(begun.elapsed() < mesh.config.times.detect);
+    assert!(begun.elapsed() < Duration::from_secs(2));
 }
 
 #[test]

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use weir_agent::engine::Times;
+
 use crate::mesh::{HTTP, Mesh};
 use crate::peer::Server;
 
@@ -64,7 +66,12 @@ fn the_answer_to_doubtful_http_is_the_same_in_every_mode() {
 
 #[test]
 fn bytes_pass_in_audit_and_a_server_that_speaks_first_is_heard_soon() {
-    let mesh = Mesh::new("");
+    let times = Times {
+        detect: Duration::from_secs(5),
+        server_first: Duration::from_millis(50),
+        ..Times::default()
+    };
+    let mesh = Mesh::timed(times, "");
     mode(&mesh, "audit");
     Server::start(mesh.address(2, 7070), |_, mut client| {
         client.send("220 hello\r\n");
@@ -74,11 +81,7 @@ fn bytes_pass_in_audit_and_a_server_that_speaks_first_is_heard_soon() {
     let mut thief = mesh.connect("thief", mesh.address(2, 7070));
     assert_eq!(thief.exactly(11), b"220 hello\r\n");
     let waited = started.elapsed();
-    assert!(waited < mesh.config.times.detect, "{waited:?}");
-    assert!(
-        waited < mesh.config.times.server_first + Duration::from_millis(200),
-        "{waited:?}"
-    );
+    assert!(waited < Duration::from_secs(2), "{waited:?}");
     let refusal = mesh.refusal();
     assert!(refusal.audit && refusal.request.is_none());
     let stats = mesh.stats();

@@ -190,7 +190,7 @@ fn bytes_behind_a_101_end_at_once_when_the_request_that_asked_is_not_allowed_any
     let begun = std::time::Instant::now();
     mesh.apply(&HTTP.replace("[^s]", "[^c]"));
     assert_eq!((buyer.ended(), told(&ends)), (Ended::Reset, Ended::Reset));
-    assert!(begun.elapsed() < Duration::from_millis(200), "at once");
+    assert!(begun.elapsed() < Duration::from_secs(2), "at once");
     assert_eq!(mesh.refusal().request, Some(("GET".to_owned(), "/chat".to_owned())));
     assert_eq!(mesh.stats().revoked, 1);
 }
