@@ -13,9 +13,19 @@ fn mode(mesh: &Mesh, mode: &str) {
     ));
 }
 
+/// Where any bytes may pass, a client may be silent for so long before it counts as one of bytes: longer than a busy machine
+/// takes.
+fn patient(manifests: &str) -> Mesh {
+    let times = Times {
+        server_first: Duration::from_secs(2),
+        ..Times::default()
+    };
+    Mesh::timed(times, manifests)
+}
+
 #[test]
 fn in_audit_a_request_without_a_rule_passes_and_is_told_once() {
-    let mesh = Mesh::new(HTTP);
+    let mesh = patient(HTTP);
     mode(&mesh, "audit");
     let store = Server::web(mesh.address(2, 8080), "one");
     let mut buyer = mesh.buyer();
@@ -37,7 +47,7 @@ fn in_audit_a_request_without_a_rule_passes_and_is_told_once() {
 
 #[test]
 fn in_permissive_it_passes_and_nobody_is_told() {
-    let mesh = Mesh::new("");
+    let mesh = patient("");
     mode(&mesh, "permissive");
     Server::web(mesh.address(2, 8080), "one");
     let mut thief = mesh.connect("thief", mesh.store());
@@ -52,7 +62,7 @@ fn in_permissive_it_passes_and_nobody_is_told() {
 #[test]
 fn the_answer_to_doubtful_http_is_the_same_in_every_mode() {
     for name in ["enforce", "audit", "permissive"] {
-        let mesh = Mesh::new(HTTP);
+        let mesh = patient(HTTP);
         mode(&mesh, name);
         let store = Server::web(mesh.address(2, 8080), "one");
         let mut buyer = mesh.buyer();
@@ -90,7 +100,7 @@ fn bytes_pass_in_audit_and_a_server_that_speaks_first_is_heard_soon() {
 
 #[test]
 fn a_connection_outlives_lenient_modes_and_is_closed_when_enforce_leaves_it_nothing() {
-    let mesh = Mesh::new("");
+    let mesh = patient("");
     mode(&mesh, "audit");
     Server::web(mesh.address(2, 8080), "one");
     let mut thief = mesh.connect("thief", mesh.store());
