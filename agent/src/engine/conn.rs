@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use weir_core::snapshot::PodInfo;
+use weir_core::identity::Identity;
+use weir_core::snapshot::{PodInfo, Snapshot};
 
 use super::account::{Account, Held};
-use super::judge::Server;
+use super::judge::{self, Server};
 use super::kernel::Direction;
 use super::observe::{Flow, Seat};
 use super::outcome::Protocol;
@@ -83,6 +84,8 @@ pub(super) struct Conn {
     seat: RefCell<Option<Seat>>,
     /// Where its bytes are counted while one thing has it for itself.
     flow: RefCell<Option<Flow>>,
+    /// Who the client is, and by which snapshot.
+    known: Cell<(u64, Identity)>,
     standing: RefCell<Standing>,
     /// Where the last request went.
     last: RefCell<Option<Server>>,
@@ -118,6 +121,7 @@ impl Conn {
             since: Instant::now(),
             seat: RefCell::new(None),
             flow: RefCell::new(None),
+            known: Cell::new((u64::MAX, Identity::UNKNOWN)),
             standing: RefCell::new(Standing::Opening),
             last: RefCell::new(None),
             clock,
@@ -126,6 +130,18 @@ impl Conn {
             doubted: Cell::new(false),
             waker: RefCell::new(None),
         }
+    }
+
+    /// Who the client is by this snapshot: the IdentityBindings that bind its pod may be others than when it connected.
+    /// Nobody if its pod is not the same any more.
+    pub fn identity(&self, snapshot: &Snapshot) -> Identity {
+        let (generation, identity) = self.known.get();
+        if generation == snapshot.generation {
+            return identity;
+        }
+        let identity = judge::identity(snapshot, &self.client);
+        self.known.set((snapshot.generation, identity));
+        identity
     }
 
     /// Counts it as open, the first time.

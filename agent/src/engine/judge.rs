@@ -82,12 +82,10 @@ impl Server {
         }
     }
 
-    /// Whom a grant must name, if rules count there at all.
-    fn judged(&self) -> Option<Identity> {
-        self.pod
-            .as_ref()
-            .filter(|pod| pod.mode.takes_part())
-            .map(|pod| pod.identity)
+    /// Whom a grant must name, if rules count there at all: who the pod is by now.
+    fn judged(&self, snapshot: &Snapshot) -> Option<Identity> {
+        let pod = self.pod.as_ref().filter(|pod| pod.mode.takes_part())?;
+        Some(as_it_is(snapshot.peers.get(&self.address.ip()), pod))
     }
 
     /// The mode of its namespace now, which may not be what it was when the server was picked.
@@ -96,26 +94,44 @@ impl Server {
     }
 }
 
-/// The same pod with the same identity, taking part or not as before. Its mode may be another: what is open is asked again.
+/// The same pod with the same account, taking part or not as before. Its mode may be another, and other IdentityBindings
+/// may bind it: what is open is asked again, as who it is by then.
 pub(super) fn is_same(one: &PodInfo, other: &PodInfo) -> bool {
     std::ptr::eq(one, other)
-        || one.identity == other.identity
+        || has_same_account(one, other)
             && one.mode.takes_part() == other.mode.takes_part()
             && one.cookie == other.cookie
             && one.pod == other.pod
             && one.ips == other.ips
 }
 
+/// A doubt about who it is, such as an address that two pods claim, is no identity to go on with.
+fn has_same_account(one: &PodInfo, other: &PodInfo) -> bool {
+    let known = one.identity != Identity::UNKNOWN && other.identity != Identity::UNKNOWN;
+    let same = one.info.namespace == other.info.namespace && one.info.account == other.info.account;
+    one.identity == other.identity || known && same
+}
+
 /// The snapshot knows this pod, unchanged. Somebody unknown stays so: nothing is granted to him, whoever he is by now.
 pub(super) fn is_current(snapshot: &Snapshot, pod: &PodInfo) -> bool {
-    if pod.is_unknown() {
-        return true;
-    }
-    let now = match pod.cookie {
+    pod.is_unknown() || now(snapshot, pod).is_some_and(|now| is_same(now, pod))
+}
+
+/// Who this pod is by now; nobody if it is not the same any more.
+pub(super) fn identity(snapshot: &Snapshot, pod: &PodInfo) -> Identity {
+    as_it_is(now(snapshot, pod), pod)
+}
+
+fn now<'s>(snapshot: &'s Snapshot, pod: &PodInfo) -> Option<&'s Arc<PodInfo>> {
+    match pod.cookie {
         Some(cookie) => snapshot.local.get(&cookie),
         None => pod.ips.first().and_then(|ip| snapshot.peers.get(ip)),
-    };
-    now.is_some_and(|now| is_same(now, pod))
+    }
+}
+
+fn as_it_is(now: Option<&Arc<PodInfo>>, pod: &PodInfo) -> Identity {
+    now.filter(|now| !pod.is_unknown() && is_same(now, pod))
+        .map_or(Identity::UNKNOWN, |now| now.identity)
 }
 
 /// Something may pass from this client to this server: bytes or HTTP.
@@ -131,15 +147,16 @@ pub(super) fn may_pass_bytes(snapshot: &Snapshot, client: &PodInfo, server: &Ser
 /// Something is granted to this client at this server by rules, whatever its mode.
 pub(super) fn is_granted(snapshot: &Snapshot, client: &PodInfo, server: &Server) -> bool {
     let port = server.address.port();
+    let client = identity(snapshot, client);
     server
-        .judged()
-        .is_none_or(|identity| snapshot.verdict(client.identity, identity, port) != Verdict::Deny)
+        .judged(snapshot)
+        .is_none_or(|server| snapshot.verdict(client, server, port) != Verdict::Deny)
 }
 
 fn verdict(snapshot: &Snapshot, client: &PodInfo, server: &Server) -> Verdict {
-    match server.judged() {
-        Some(identity) if server.mode(snapshot) == Mode::Enforce => {
-            snapshot.verdict(client.identity, identity, server.address.port())
+    match server.judged(snapshot) {
+        Some(judged) if server.mode(snapshot) == Mode::Enforce => {
+            snapshot.verdict(identity(snapshot, client), judged, server.address.port())
         }
         _ => Verdict::Allow,
     }
@@ -219,10 +236,10 @@ pub(super) fn bytes(snapshot: &Snapshot, rotations: &Rotations, conn: &Conn) -> 
 }
 
 fn bytes_by_rules(snapshot: &Snapshot, conn: &Conn, server: &Server) -> Result<Option<Allowed>, Missing> {
-    let Some(identity) = server.judged() else {
+    let Some(judged) = server.judged(snapshot) else {
         return Ok(None);
     };
-    let found = snapshot.find_tcp(conn.client.identity, identity, server.address.port())?;
+    let found = snapshot.find_tcp(conn.identity(snapshot), judged, server.address.port())?;
     Ok(Some(Allowed::new(found)))
 }
 
@@ -262,11 +279,11 @@ fn by_rules(
     server: &Server,
     request: &impl RequestView,
 ) -> Result<Option<Allowed>, Missing> {
-    let Some(identity) = server.judged() else {
+    let Some(judged) = server.judged(snapshot) else {
         return Ok(None);
     };
-    let (client, port) = (conn.client.identity, server.address.port());
-    let found = snapshot.find_http(client, identity, port, request)?;
+    let (client, port) = (conn.identity(snapshot), server.address.port());
+    let found = snapshot.find_http(client, judged, port, request)?;
     Ok(Some(Allowed::new(found)))
 }
 

@@ -33,7 +33,7 @@ impl Openings {
             known.clear();
         }
         *known
-            .entry((conn.client.identity, conn.destination))
+            .entry((conn.identity(snapshot), conn.destination))
             .or_insert_with(|| judge::opening(snapshot, conn))
     }
 }

@@ -117,7 +117,8 @@ impl Views<'_> {
     fn churns(&self) -> bool {
         let who = |state: &Arc<State>, candidates: &Vec<Candidate>| {
             let servers = candidates.iter().map(|one| state.pods.get(&one.server).cloned());
-            let bindings = state.named_bindings();
+            // A pod that is somebody else by its bindings is refused for a moment, but keeps what it has open.
+            let bindings = self.event.held.is_none().then(|| state.named_bindings());
             (
                 state.pods.get(&self.event.client).cloned(),
                 servers.collect::<Vec<_>>(),
