@@ -111,6 +111,11 @@ pub fn arrive(ctx: SkBuffContext) -> i32 {
         }
         return PASS;
     }
+    // What a pod opens to itself comes over lo; so do the engine's connections.
+    if device == LOOPBACK {
+        count(Counter::SynPass);
+        return PASS;
+    }
     judge(cookie, (server, flags), &segment, mark)
 }
 
@@ -133,30 +138,29 @@ fn datagram(skb: *mut __sk_buff, device: u32, pod: &Pod, packet: &Packet) -> i32
 
 #[inline(always)]
 fn judge(cookie: u64, (server, flags): (u64, u32), segment: &Packet, mark: *const SocketMark) -> i32 {
-    if segment.src == segment.dst || segment.dst.is_loopback() {
-        return PASS;
-    }
-    // SAFETY: where not null, it is the storage of the receiving socket.
-    if !mark.is_null() && unsafe { (*mark).role } == ROLE_LISTENER {
-        count(Counter::SynPass);
-        return PASS;
-    }
     // SAFETY: entries are integers; one that is replaced meanwhile reads as old or new.
-    let (client, client_cookie) = match unsafe { PEERS.get(segment.src) } {
-        Some(peer) => (peer.identity, peer.cookie),
-        None => (IDENTITY_UNKNOWN, 0),
+    let (client, forged) = match unsafe { PEERS.get(segment.src) } {
+        // It did not come over lo, so it only claims to be the pod's own: IPv6 lets such packets in from a wire.
+        Some(peer) if peer.cookie == cookie => (IDENTITY_UNKNOWN, true),
+        Some(peer) => (peer.identity, false),
+        None => (IDENTITY_UNKNOWN, false),
     };
-    // What needs the engine must not reach the application's own socket: only `Allow` passes here.
-    if client_cookie == cookie || verdict::tcp(client, server, segment.dst_port) == Verdict::Allow {
+    // SAFETY: where not null, it is the storage of the receiving socket.
+    if !forged && !mark.is_null() && unsafe { (*mark).role } == ROLE_LISTENER {
         count(Counter::SynPass);
         return PASS;
     }
-    if client == IDENTITY_UNKNOWN && verdict::is_probe(cookie, segment.dst_port, segment.src) {
+    // What needs the engine must not reach the application's own socket: only `Allow` passes here.
+    if verdict::tcp(client, server, segment.dst_port) == Verdict::Allow {
+        count(Counter::SynPass);
+        return PASS;
+    }
+    if !forged && client == IDENTITY_UNKNOWN && verdict::is_probe(cookie, segment.dst_port, segment.src) {
         count(Counter::SynProbe);
         return PASS;
     }
     // What it lacks was reported by sk_lookup.
-    if verdict::denied(flags) != Denied::Refuse {
+    if !forged && verdict::denied(flags) != Denied::Refuse {
         count(Counter::SynLenient);
         return PASS;
     }

@@ -197,6 +197,8 @@ pub enum Command {
     },
     /// Makes a socket for datagrams. Answer: `Opened`.
     UdpOpen(Udp),
+    /// Connects a socket of `UdpOpen` anew. Answer: `Sent`.
+    UdpConnect { socket: usize, to: SocketAddr },
     /// Sends a datagram, by `send()` without an address. Answer: `Sent`.
     UdpSend {
         socket: usize,
@@ -213,7 +215,8 @@ pub enum Command {
         first: SocketAddr,
         count: u32,
     },
-    /// One IPv4 or IPv6 packet with a source address of choice, from a raw socket; with ports it is UDP. Answer: `Sent`.
+    /// One IPv4 or IPv6 packet with a source address of choice, from a raw socket; with ports it is UDP, or TCP where the
+    /// text is `SYN`. Answer: `Sent`.
     Forge {
         from: SocketAddr,
         to: SocketAddr,

@@ -180,6 +180,11 @@ impl Session {
         Ok(self.sent(&Command::UdpSend { socket, to, text })?.0)
     }
 
+    /// Connects a socket anew; the errno, or 0.
+    pub fn udp_connect(&mut self, socket: usize, to: SocketAddr) -> Result<i32> {
+        Ok(self.sent(&Command::UdpConnect { socket, to })?.0)
+    }
+
     /// Waits for a datagram.
     pub fn udp_receive(&mut self, socket: usize, wait_ms: u64) -> Result<Datagram> {
         match self.run(&Command::UdpReceive { socket, wait_ms })? {

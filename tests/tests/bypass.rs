@@ -2,14 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::{Context, Result};
+use weir_tests::datagrams::counted;
 use weir_tests::protocol::{Command, Dial, Opened, Request};
 use weir_tests::server::{HTTP, PORTS, WHOAMI};
 use weir_tests::shop::{STORE4, STORE6};
 use weir_tests::world::Pod;
-use weir_tests::{Mesh, Session, Shop, netns};
+use weir_tests::{Mesh, Session, Shop, eventually, netns};
 
 /// Every address of the store.
 fn addresses(shop: &Shop) -> [IpAddr; 4] {
@@ -120,6 +121,26 @@ fn a_syn_by_hand_is_refused_where_a_connection_is() -> Result<()> {
             );
         }
     }
+    Ok(())
+}
+
+#[test]
+fn a_syn_from_a_wire_that_claims_the_pods_own_address_is_refused() -> Result<()> {
+    let mut shop = Shop::open()?;
+    let remote = shop.mesh.world.remote("node-b")?;
+    let far = shop.mesh.remote_client(&remote, "far-thief")?;
+    let agent = shop.mesh.agent()?;
+    let mut far = shop.mesh.session(&far)?;
+    let denied = counted(&agent, "syn", "deny")?;
+    // IPv4 drops such packets by itself.
+    let forged = Command::Forge {
+        from: SocketAddr::new(shop.store.v6(), 4242),
+        to: SocketAddr::new(shop.store.v6(), WHOAMI),
+        proto: 6,
+        text: "SYN".to_owned(),
+    };
+    assert_eq!(far.sent(&forged)?.0, 0, "nobody judges there");
+    eventually("it is refused", || Ok(counted(&agent, "syn", "deny")? > denied))?;
     Ok(())
 }
 

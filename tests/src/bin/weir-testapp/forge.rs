@@ -8,13 +8,17 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use weir_tests::protocol::Answer;
 
 const IPPROTO_RAW: i32 = 255;
+const TCP: u8 = 6;
 const UDP: u8 = 17;
 const HOP_LIMIT: u8 = 64;
 
-/// Sends one packet of protocol `proto`; where that is UDP, `text` is what the datagram carries.
+/// Sends one packet of protocol `proto`; where that is UDP, `text` is what the datagram carries, and
+/// where it is TCP, `SYN` is such a segment.
 pub fn send(from: SocketAddr, to: SocketAddr, proto: u8, text: &[u8]) -> Result<Answer> {
     let payload = if proto == UDP {
         datagram(from, to, text)?
+    } else if proto == TCP && text == b"SYN" {
+        segment(from, to)?
     } else {
         text.to_vec()
     };
@@ -64,7 +68,29 @@ fn datagram(from: SocketAddr, to: SocketAddr, text: &[u8]) -> Result<Vec<u8>> {
         datagram.extend(number.to_be_bytes());
     }
     datagram.extend(text);
-    let mut sum: u32 = u32::from(UDP) + u32::from(length);
+    // 0 would say that there is none.
+    let sum = match checksum(from, to, UDP, &datagram)? {
+        0 => 0xffff,
+        sum => sum,
+    };
+    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
+    Ok(datagram)
+}
+
+/// RFC 9293, 3.1: a SYN without options.
+fn segment(from: SocketAddr, to: SocketAddr) -> Result<Vec<u8>> {
+    let mut segment = Vec::new();
+    segment.extend(from.port().to_be_bytes());
+    segment.extend(to.port().to_be_bytes());
+    segment.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x02, 0xff, 0xff, 0, 0, 0, 0]);
+    let sum = checksum(from, to, TCP, &segment)?;
+    segment[16..18].copy_from_slice(&sum.to_be_bytes());
+    Ok(segment)
+}
+
+/// Over the pseudo header and what follows (RFC 768, RFC 8200, 8.1).
+fn checksum(from: SocketAddr, to: SocketAddr, proto: u8, payload: &[u8]) -> Result<u16> {
+    let mut sum: u32 = u32::from(proto) + u32::try_from(payload.len())?;
     let mut add = |bytes: &[u8]| {
         for pair in bytes.chunks(2) {
             sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
@@ -81,15 +107,9 @@ fn datagram(from: SocketAddr, to: SocketAddr, text: &[u8]) -> Result<Vec<u8>> {
         }
         _ => bail!("{from} and {to} are of different families"),
     }
-    add(&datagram);
+    add(payload);
     while sum >> 16 != 0 {
         sum = (sum & 0xffff) + (sum >> 16);
     }
-    // 0 would say that there is none.
-    let sum = match !(sum as u16) {
-        0 => 0xffff,
-        sum => sum,
-    };
-    datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-    Ok(datagram)
+    Ok(!(sum as u16))
 }

@@ -110,6 +110,7 @@ impl Session {
             Command::Churn { dial, count, request } => churn(&dial, count, request.as_ref()),
             Command::Syn { from, to, wait_ms } => Answer::Text(syn::send(from, to, wait_ms)?.to_string()),
             Command::UdpOpen(udp) => Answer::Opened(self.datagrams.open(&udp)?),
+            Command::UdpConnect { socket, to } => self.datagrams.connect(socket, to)?,
             Command::UdpSend { socket, to, text } => self.datagrams.send(socket, to, &text)?,
             Command::UdpReceive { socket, wait_ms } => self.datagrams.receive(socket, wait_ms)?,
             Command::UdpFlood { socket, first, count } => self.datagrams.flood(socket, first, count)?,

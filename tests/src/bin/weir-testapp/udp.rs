@@ -66,6 +66,17 @@ impl Sockets {
         })
     }
 
+    /// `connect()` of a socket that may be connected already.
+    pub fn connect(&self, number: usize, to: SocketAddr) -> Result<Answer> {
+        let (socket, v6) = self.0.get(number).context("no such socket")?;
+        let start = Instant::now();
+        let result = socket.connect(&place(to, *v6));
+        Ok(Answer::Sent {
+            errno: result.err().as_ref().map_or(0, errno),
+            ms: start.elapsed().as_secs_f64() * 1000.0,
+        })
+    }
+
     /// Waits for one datagram.
     pub fn receive(&self, number: usize, wait_ms: u64) -> Result<Answer> {
         let (socket, _) = self.0.get(number).context("no such socket")?;
