@@ -249,7 +249,7 @@ fn refresh(cookie: u64, key: &FlowKey, peer: &Peer) -> bool {
     unsafe {
         let [seen, identity, namespace] = *state;
         let now = bpf_ktime_get_coarse_ns();
-        let age = now.wrapping_sub(seen);
+        let age = now.saturating_sub(seen);
         if age > idle_ns() || identity != peer.identity || namespace != peer.cookie {
             return false;
         }

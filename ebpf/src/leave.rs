@@ -31,7 +31,7 @@ const IPPROTO_ICMPV6: u32 = 58;
 /// `bpf_sock.type` of a TCP socket; a raw one has another.
 const SOCK_STREAM: u32 = 1;
 /// `bpf_sock.state` of a socket that is connected, UDP included.
-const ESTABLISHED: u32 = 1;
+pub const ESTABLISHED: u32 = 1;
 
 /// Whether policy leaves packets of this protocol alone: echo, errors, neighbour discovery.
 #[inline(always)]

@@ -62,7 +62,8 @@ pub fn endpoint(
         if content.asked_port != port || content.asked != asked || self::version(slot) != version {
             continue;
         }
-        let idle = now.wrapping_sub(content.used) > datagram::idle_ns();
+        // Another thread's time may be a tick ahead of what was read above.
+        let idle = now.saturating_sub(content.used) > datagram::idle_ns();
         if idle || (content.block != block && !is_member(block, slots, content.to, content.to_port)) {
             // The new pick takes another slot; this one is for answers that are still under way, until it is needed.
             clear(slot);

@@ -18,7 +18,7 @@ use crate::{
     connect::{self, PROCEED},
     datagram::{self, Peer, Verdict},
     emit,
-    leave::is_icmp,
+    leave::{ESTABLISHED, is_icmp},
     maps::{PODS, SERVICES, count},
     picked::{self, Found},
     sock_addr::{self, Place},
@@ -81,13 +81,10 @@ fn run(ctx: *mut bpf_sock_addr, asked: Place, v6_hook: bool, connects: bool) -> 
     if is_icmp(asked.proto) {
         return PROCEED;
     }
-    // What an earlier connect() has left says nothing about this one.
-    if connects {
-        connect::forget(ctx);
-    }
     if asked.addr.is_loopback() || asked.addr == pod.ip4 || asked.addr == pod.ip6 {
-        return PROCEED;
+        return settle(ctx, connects);
     }
+    let mut serving = false;
     let (mut to, mut to_port, mut translated) = (asked.addr, asked.port, false);
     // SAFETY: as above.
     if let Some(service) = unsafe {
@@ -117,7 +114,7 @@ fn run(ctx: *mut bpf_sock_addr, asked: Place, v6_hook: bool, connects: bool) -> 
                 return connect::refuse(pod.errno);
             }
         }
-    } else if !is_translated(ctx) {
+    } else if connects || !is_translated(ctx) {
         picked::forget(ctx, asked.addr, asked.port);
     }
     if to != pod.ip4 && to != pod.ip6 {
@@ -145,31 +142,38 @@ fn run(ctx: *mut bpf_sock_addr, asked: Place, v6_hook: bool, connects: bool) -> 
                 return connect::refuse(pod.errno);
             }
         }
-        if connects && granted && !translated {
-            let mark = SocketMark {
-                addr: Addr::NONE,
-                port: 0,
-                role: ROLE_SERVING,
-            };
-            if !connect::remember(ctx, mark) {
-                return connect::refuse(pod.errno);
-            }
-        }
+        serving = granted;
     }
-    if !translated {
+    if !connects {
+        if translated {
+            sock_addr::write(ctx, to, to_port, v6_hook);
+        }
         return PROCEED;
     }
-    if connects {
-        let mark = SocketMark {
-            addr: asked.addr,
-            port: asked.port,
-            role: ROLE_TRANSLATED,
-        };
-        if !connect::remember(ctx, mark) {
-            return connect::refuse(pod.errno);
-        }
+    let mark = SocketMark {
+        addr: if translated { asked.addr } else { Addr::NONE },
+        port: if translated { asked.port } else { 0 },
+        role: if translated { ROLE_TRANSLATED } else { ROLE_SERVING },
+    };
+    if !translated && !serving {
+        return settle(ctx, true);
     }
-    sock_addr::write(ctx, to, to_port, v6_hook);
+    if !connect::remember(ctx, mark) {
+        return connect::refuse(pod.errno);
+    }
+    if translated {
+        sock_addr::write(ctx, to, to_port, v6_hook);
+    }
+    PROCEED
+}
+
+/// What an earlier connect() has left says nothing about one that goes on; a refused one leaves the socket connected as it
+/// was, and keeps it.
+#[inline(always)]
+fn settle(ctx: *mut bpf_sock_addr, connects: bool) -> i32 {
+    if connects {
+        connect::forget(ctx);
+    }
     PROCEED
 }
 
@@ -179,7 +183,17 @@ fn run(ctx: *mut bpf_sock_addr, asked: Place, v6_hook: bool, connects: bool) -> 
 fn is_translated(ctx: *mut bpf_sock_addr) -> bool {
     let mark = connect::mark_of(ctx);
     // SAFETY: where not null, it is this socket's storage.
-    !mark.is_null() && unsafe { (*mark).role } == ROLE_TRANSLATED
+    !mark.is_null() && unsafe { (*mark).role } == ROLE_TRANSLATED && is_connected(ctx)
+}
+
+/// Whether it is connected still: `connect()` to AF_UNSPEC runs no hook, and the mark stays.
+#[inline(always)]
+fn is_connected(ctx: *mut bpf_sock_addr) -> bool {
+    // SAFETY: a field of the context's full socket.
+    unsafe {
+        let sk = (*ctx).__bindgen_anon_1.sk;
+        !sk.is_null() && read_volatile(&(*sk).state) == ESTABLISHED
+    }
 }
 
 /// The port that the context's socket is bound to, host order; 0 for none.

@@ -362,6 +362,31 @@ fn a_servers_connected_socket_is_closed_to_a_client_that_lost_its_grant() -> Res
     Ok(())
 }
 
+#[test]
+fn a_refused_connect_leaves_a_servers_connected_socket_what_it_was() -> Result<()> {
+    let mut udp = Datagrams::new()?;
+    udp.mesh.manifests.namespace("out", None)?;
+    let guest = udp.mesh.world.pod("guest")?;
+    udp.mesh.declare(&guest, "out", "guest")?;
+    udp.mesh.stop_server(&udp.store.clone());
+    grant_guest(&udp.mesh)?;
+    let _agent = udp.mesh.agent()?;
+    let (mut store, mut session) = (udp.mesh.session(&udp.store)?, udp.mesh.session(&guest)?);
+    let asking = session.udp(&Udp::to(SocketAddr::new(udp.store.v4(), UDP)).bound(guest.v4(), 4700))?;
+    let serving = store.udp(&Udp::to(SocketAddr::new(guest.v4(), 4700)).bound(udp.store.v4(), UDP))?;
+    assert_eq!(session.udp_send(asking, None, "before")?, 0);
+    assert_eq!(store.udp_receive(serving, 1000)?.text, "before");
+    let elsewhere = SocketAddr::new(udp.thief.v4(), 4701);
+    assert_eq!(store.udp_connect(serving, elsewhere)?, REFUSED);
+    udp.mesh.manifests.remove("udp-guest")?;
+    eventually("nothing arrives any more", || {
+        drain(&mut store, serving)?;
+        session.udp_send(asking, None, "after")?;
+        Ok(store.udp_receive(serving, 100)?.errno == libc::EAGAIN)
+    })?;
+    Ok(())
+}
+
 /// The guest, of a namespace that takes no part, may send to the store: file `udp-guest`.
 fn grant_guest(mesh: &Mesh) -> Result<()> {
     let target = smi::target("udp-guest", "store", &["guest"], &[("UDPRoute", "udp-guest", &[])]);
