@@ -5,7 +5,7 @@
 //! 3. the engine's snapshot is swapped;
 //! 4. what comes is added to the kernel;
 //! 5. links: sk_lookup of new pods, and once the cgroup hooks;
-//! 6. open connections of the kernel's tier that nothing allows any more are ended.
+//! 6. open connections of the kernel's tier that nothing allows any more are ended; with an agent's first plan in any case.
 //!
 //! Bias: an entry that can't be written is missing, hence refused; it is reported and tried again with the next plan.
 //! Owned by one task; the plan in force is known here and nowhere else.
@@ -99,6 +99,8 @@ impl Publisher {
     ) -> anyhow::Result<Report> {
         let started = Instant::now();
         let mut report = Report::default();
+        // The agent before this one may have died between narrowing the tables and ending what was open.
+        let inherited = self.links.is_none();
         let wanted: BTreeSet<u64> = plan.kernel.pods.keys().copied().collect();
         self.prepare(&wanted, &mut report);
         report.problems.extend(engine.serve(local_pods(plan, netns)).await);
@@ -122,7 +124,7 @@ impl Publisher {
                 "plan in force"
             );
         }
-        if changes.weakened != Weakened::default() {
+        if inherited || changes.weakened != Weakened::default() {
             let pods = netns.iter().filter(|(cookie, _)| wanted.contains(cookie));
             sweep::start(
                 self.in_force.clone(),

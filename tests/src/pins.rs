@@ -17,6 +17,7 @@ use crate::world::Names;
 
 // Commands of bpf(2), `linux/bpf.h`.
 const MAP_LOOKUP_ELEM: i64 = 1;
+const MAP_DELETE_ELEM: i64 = 3;
 const MAP_GET_NEXT_KEY: i64 = 4;
 const OBJ_GET: i64 = 7;
 const MAP_GET_FD_BY_ID: i64 = 14;
@@ -67,6 +68,17 @@ impl Pins {
     pub fn entries(&self, map: &str) -> Result<usize> {
         let fd = open(&self.dir.join("maps").join(map))?;
         Ok(keys(&fd).with_context(|| format!("reading map {map}"))?.len())
+    }
+
+    /// Empties the map pinned under that name, as an agent may have that died in the middle of its work.
+    pub fn clear(&self, map: &str) -> Result<()> {
+        let fd = open(&self.dir.join("maps").join(map))?;
+        for key in keys(&fd).with_context(|| format!("reading map {map}"))? {
+            let attr = [fd.as_raw_fd() as u64, key.as_ptr() as u64, 0, 0];
+            // SAFETY: the key is as large as the map's.
+            unsafe { bpf(MAP_DELETE_ELEM, &attr) }.with_context(|| format!("emptying map {map}"))?;
+        }
+        Ok(())
     }
 
     /// Number of keys in all the inner maps of a map of maps.

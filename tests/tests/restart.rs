@@ -5,6 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use weir_tests::pins::Pins;
 use weir_tests::protocol::{Answer, Command, Dial, Pumped, Request};
 use weir_tests::server::{HTTP, SOURCE, WHOAMI};
 use weir_tests::shop::STORE4;
@@ -60,6 +61,27 @@ fn the_kernel_tier_goes_on_without_a_gap_while_the_agent_is_killed_and_restarted
         panic!("not a churn")
     };
     assert_eq!((opened, error), (8000, None), "no connection failed on the way");
+    Ok(())
+}
+
+#[test]
+fn what_a_dying_agent_narrowed_and_did_not_end_is_ended_by_the_next_one() -> Result<()> {
+    let tier = Tier::kernel()?;
+    let mut agent = tier.mesh.agent()?;
+    let (mut buyer, mut clerk) = (tier.mesh.session(&tier.buyer)?, tier.mesh.session(&tier.clerk)?);
+    let ((revoked, _), (kept, _)) = (tier.hello(&mut buyer)?, tier.hello(&mut clerk)?);
+    buyer.run(&Command::Pump(revoked))?;
+    clerk.run(&Command::Pump(kept))?;
+    agent.kill()?;
+    tier.mesh.manifests.remove("tcp-buyer")?;
+    // As it is after a kill between the tables and the sweep: no difference tells the next agent what has been narrowed.
+    Pins::of(&tier.mesh.world).clear("POLICY")?;
+    assert_eq!(buyer.pumped(revoked)?.ended, 0, "open connections pass no program");
+    agent.run()?;
+    eventually("the connection without a grant ends", || {
+        Ok(buyer.pumped(revoked)?.ended != 0)
+    })?;
+    untouched(&clerk.pumped(kept)?);
     Ok(())
 }
 
