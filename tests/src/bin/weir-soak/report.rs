@@ -62,6 +62,10 @@ pub fn summary(director: &Director, held: Option<&[(String, u64, u64, bool)]>, s
                 if *fine { "" } else { "  too many" }
             ));
         }
+    } else {
+        line(
+            "\nNOT COMPARED: what the agent holds was not looked at twice, so leaks would go unseen; give it more --seconds",
+        );
     }
     line("\nthe agents counted");
     for (name, value) in director.counters.all() {
@@ -72,7 +76,8 @@ pub fn summary(director: &Director, held: Option<&[(String, u64, u64, bool)]>, s
         line(&format!("\n{count} violations; the first {}:", first.len()));
         first.iter().for_each(|text| line(text));
     }
-    line(&format!("\n{count} violations, seed {seed}"));
+    let compared = if held.is_some() { "" } else { ", resources NOT COMPARED" };
+    line(&format!("\n{count} violations, seed {seed}{compared}"));
 }
 
 /// A reader that has gone is no error: everything still has to be cleaned up.
