@@ -49,7 +49,8 @@ impl Agent {
     /// Starts the process and waits for `/readyz`. Its log goes on in the same file.
     pub fn run(&mut self) -> Result<Duration> {
         self.spawn()?;
-        let ready = wait::timed(Duration::from_secs(20), || {
+        // An emulated machine takes half a minute to verify the programs.
+        let ready = wait::timed(Duration::from_secs(60), || {
             if let Some(status) = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten()) {
                 return Ok(Some(status));
             }
