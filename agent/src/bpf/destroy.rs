@@ -57,6 +57,8 @@ pub struct Ended {
     pub ended: usize,
     /// Sockets that could not be ended.
     pub failed: usize,
+    /// Sockets that may be the engine's and were seen for the first time: another look has to tell.
+    pub doubted: usize,
 }
 
 /// A sweep over pods, in more than one look.
@@ -96,6 +98,7 @@ impl Sweep {
             });
             let condemned: Vec<(Fate, Entry)> = judged.filter(|(fate, _)| *fate != Fate::Keep).collect();
             self.know_own(&condemned);
+            let doubted = self.doubted.len();
             for (fate, entry) in condemned {
                 if !self.is_to_end(fate, &entry) {
                     continue;
@@ -107,6 +110,7 @@ impl Sweep {
                     Err(_) => result.failed += 1,
                 }
             }
+            result.doubted = self.doubted.len() - doubted;
             Ok(result)
         })
     }

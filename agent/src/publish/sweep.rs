@@ -2,8 +2,9 @@
 //!
 //! Bias: each connection is judged by the snapshot in force alone, both as client and as server side, so that it does
 //! not matter how it came to be. It runs beside the publisher and looks twice: a connection that passed its checks just
-//! before the grant left may not be in the kernel's tables yet when they are read for the first time. A plan that comes
-//! into force meanwhile is the one that counts.
+//! before the grant left may not be in the kernel's tables yet when they are read for the first time. Where the second
+//! look finds one for the first time that may be the engine's, a third one tells. A plan that comes into force meanwhile is
+//! the one that counts.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +27,11 @@ const AGAIN: Duration = Duration::from_millis(50);
 pub fn start(in_force: Arc<ArcSwap<Snapshot>>, pods: BTreeMap<u64, Arc<Netns>>) {
     let sweep = move || {
         let mut sweep = Sweep::default();
-        for pause in [Duration::ZERO, AGAIN] {
-            thread::sleep(pause);
-            for (cookie, netns) in &pods {
-                // Loaded when the sockets are known: what a newer plan has let in must not be judged by an older one.
-                match sweep.look(netns, |socket| fate(&in_force.load(), *cookie, socket)) {
-                    Ok(result) if result.ended + result.failed > 0 => {
+        looks(pods.into_iter().collect(), thread::sleep, |(cookie, netns)| {
+            // Loaded when the sockets are known: what a newer plan has let in must not be judged by an older one.
+            match sweep.look(netns, |socket| fate(&in_force.load(), *cookie, socket)) {
+                Ok(result) => {
+                    if result.ended + result.failed > 0 {
                         info!(
                             netns = %netns.path().display(),
                             seen = result.seen,
@@ -40,14 +40,31 @@ pub fn start(in_force: Arc<ArcSwap<Snapshot>>, pods: BTreeMap<u64, Arc<Netns>>) 
                             "ended connections that are not allowed any more"
                         );
                     }
-                    Ok(_) => {}
-                    Err(error) => warn!(%error, "can't look for connections that are not allowed any more"),
+                    result.doubted + result.failed == 0
+                }
+                Err(error) => {
+                    warn!(%error, "can't look for connections that are not allowed any more");
+                    false
                 }
             }
-        }
+        });
     };
     if let Err(error) = thread::Builder::new().name("sweep".to_owned()).spawn(sweep) {
         warn!(%error, "can't start the thread that ends connections");
+    }
+}
+
+/// Two looks at each of `pods`, and a third at those where the second one has left something open (`look` says false).
+fn looks<P>(mut pods: Vec<P>, pause: impl Fn(Duration), mut look: impl FnMut(&P) -> bool) {
+    for pod in &pods {
+        look(pod);
+    }
+    for _ in 0..2 {
+        pause(AGAIN);
+        pods.retain(|pod| !look(pod));
+        if pods.is_empty() {
+            return;
+        }
     }
 }
 
@@ -181,6 +198,20 @@ mod tests {
             assert_eq!(fate_of(&snapshot, 81, (BUYER, 40000), true), fate, "{mode:?}");
             assert_eq!(fate_of(&snapshot, 80, (NOBODY, 40000), true), fate, "{mode:?}");
         }
+    }
+
+    #[test]
+    fn a_third_look_is_taken_only_where_the_second_has_left_something_open() {
+        let seen = std::cell::RefCell::new(Vec::new());
+        looks(
+            vec!["clean", "doubted"],
+            |_| {},
+            |pod| {
+                seen.borrow_mut().push(*pod);
+                *pod == "clean"
+            },
+        );
+        assert_eq!(seen.into_inner(), ["clean", "doubted", "clean", "doubted", "doubted"]);
     }
 
     #[test]
