@@ -1,6 +1,7 @@
 //! HTTP/2 through the engine: the library's client and server, and frames written by hand.
 
 mod abuse;
+mod corpus;
 mod flows;
 mod forward;
 mod grpc;

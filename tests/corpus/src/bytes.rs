@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error};
 
 /// Bytes, written as a string whose characters are all below U+0100, or as a list of such strings and of
 /// `[string, times]` pairs for long ones.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Bytes(Vec<u8>);
 
 impl Deref for Bytes {

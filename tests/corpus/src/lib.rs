@@ -1,4 +1,5 @@
-//! Doubtful HTTP/1.1 as data: what one side sends, and what becomes of it. The files are in `http1/`.
+//! Doubtful HTTP as data: what one side sends, and what becomes of it. The files of HTTP/1.1 are in `http1/`; those of
+//! HTTP/2 are in `http2/` and have cases of their own ([`http2`]).
 //!
 //! Bias: bytes, not intentions. A case says what goes over the wire on either side of the mesh, so that the same files
 //! run against the codec alone (`agent/core/tests/corpus.rs`), against the engine on loopback
@@ -13,6 +14,7 @@
 
 mod bytes;
 mod check;
+pub mod http2;
 mod read;
 pub mod tape;
 mod wire;

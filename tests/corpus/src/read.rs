@@ -5,17 +5,30 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 
 use crate::Case;
 
 /// One file: the cases of one group of rules.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct File {
+pub struct File<C = Case> {
     /// Where these rules are written.
     pub rfc: String,
     /// The cases.
-    pub cases: Vec<Case>,
+    pub cases: Vec<C>,
+}
+
+/// What every kind of case has.
+pub(crate) trait Known {
+    /// Its name, and where it is written.
+    fn known(&mut self) -> (&str, &mut String);
+}
+
+impl Known for Case {
+    fn known(&mut self) -> (&str, &mut String) {
+        (&self.name, &mut self.rfc)
+    }
 }
 
 /// The folder of the files.
@@ -28,7 +41,12 @@ pub fn dir() -> PathBuf {
 /// # Panics
 /// A file can't be read, is not as [`Case`] says, or has a name that another case has.
 pub fn files() -> Vec<(String, File)> {
-    let entries = fs::read_dir(dir()).expect("the corpus is there");
+    read(&dir())
+}
+
+/// All files of a folder with their names, in order.
+pub(crate) fn read<C: Known + DeserializeOwned>(dir: &Path) -> Vec<(String, File<C>)> {
+    let entries = fs::read_dir(dir).expect("the corpus is there");
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.expect("readable").path()).collect();
     paths.sort();
     let mut names = BTreeSet::new();
@@ -36,16 +54,13 @@ pub fn files() -> Vec<(String, File)> {
     for path in paths {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(&path).expect("readable");
-        let mut file: File =
+        let mut file: File<C> =
             serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         for case in &mut file.cases {
-            assert!(
-                names.insert(case.name.clone()),
-                "{name}: two cases are called {}",
-                case.name
-            );
-            if case.rfc.is_empty() {
-                case.rfc.clone_from(&file.rfc);
+            let (case, rfc) = case.known();
+            assert!(names.insert(case.to_owned()), "{name}: two cases are called {case}");
+            if rfc.is_empty() {
+                rfc.clone_from(&file.rfc);
             }
         }
         files.push((name, file));

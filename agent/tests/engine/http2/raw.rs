@@ -3,52 +3,17 @@
 use crate::mesh::Mesh;
 use crate::peer;
 
-pub const DATA: u8 = 0;
-pub const HEADERS: u8 = 1;
-pub const PRIORITY: u8 = 2;
-pub const RST_STREAM: u8 = 3;
-pub const SETTINGS: u8 = 4;
-pub const PUSH_PROMISE: u8 = 5;
-pub const PING: u8 = 6;
-pub const GOAWAY: u8 = 7;
-pub const WINDOW_UPDATE: u8 = 8;
-pub const CONTINUATION: u8 = 9;
-
-pub const END_STREAM: u8 = 1;
-pub const ACK: u8 = 1;
-pub const END_HEADERS: u8 = 4;
-
-pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub use weir_corpus::http2::frame::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE, PRIORITY, PUSH_PROMISE,
+    RST_STREAM, SETTINGS, WINDOW_UPDATE, frame,
+};
 
 pub const PROTOCOL_ERROR: u32 = 1;
 pub const ENHANCE_YOUR_CALM: u32 = 11;
 
-/// A frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Frame {
-    pub kind: u8,
-    pub flags: u8,
-    pub stream: u32,
-    pub payload: Vec<u8>,
-}
-
-/// The bytes of a frame.
-pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let mut frame = (payload.len() as u32).to_be_bytes()[1..].to_vec();
-    frame.extend([kind, flags]);
-    frame.extend(stream.to_be_bytes());
-    frame.extend(payload);
-    frame
-}
-
 /// A field in HPACK, literal and never indexed.
 pub fn field(name: &str, value: &[u8]) -> Vec<u8> {
-    let mut field = vec![0x10, name.len() as u8];
-    field.extend(name.as_bytes());
-    assert!(value.len() < 127);
-    field.push(value.len() as u8);
-    field.extend(value);
-    field
+    weir_corpus::http2::frame::field(name.as_bytes(), value)
 }
 
 /// The header block of `METHOD path` for `store`, and these fields.
