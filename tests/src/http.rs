@@ -106,6 +106,9 @@ pub fn read_body(reader: &mut impl BufRead, framing: Framing, keep: usize) -> io
         },
         Framing::Chunked => loop {
             let line = read_line(reader)?;
+            if line.is_empty() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let digits = line.trim_end().split(';').next().unwrap_or_default();
             let len = u64::from_str_radix(digits, 16).map_err(|_| invalid("chunk size is not a number"))?;
             if len == 0 {
