@@ -163,6 +163,7 @@ fn all_of_it_arrives_at_a_client_that_reads_late() {
 fn bodies_that_wait_for_a_connection_are_on_their_clients_account() {
     let mesh = Mesh::new(HTTP);
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.set_reuse_address(true).unwrap();
     listener.bind(&mesh.address(2, 8080).into()).unwrap();
     listener.listen(0).unwrap();
     let _filler = TcpStream::connect(mesh.address(2, 8080)).unwrap();
@@ -205,6 +206,7 @@ fn a_server_that_resets_what_it_has_answered_early_keeps_its_connection() {
 fn a_stream_that_waits_to_connect_is_not_sent_once_its_grant_has_gone() {
     let mesh = Mesh::new(HTTP);
     let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    listener.set_reuse_address(true).unwrap();
     listener.bind(&mesh.address(2, 8080).into()).unwrap();
     listener.listen(0).unwrap();
     let filler = TcpStream::connect(mesh.address(2, 8080)).unwrap();
@@ -213,6 +215,8 @@ fn a_stream_that_waits_to_connect_is_not_sent_once_its_grant_has_gone() {
     eventually("they are about to connect", || {
         !mesh.table.shown.lock().unwrap().is_empty()
     });
+    // A stream that was not looked at by then is left out by the GOAWAY.
+    mesh.until("all of them wait", |stats| stats.requests == 50);
     mesh.remove(Kind::TrafficTarget, "shopping");
     for (response, _) in streams {
         assert_eq!(wait(read(response)).unwrap().status(), 403);
