@@ -127,7 +127,7 @@ impl Publisher {
         if inherited || changes.weakened != Weakened::default() {
             let pods = netns.iter().filter(|(cookie, _)| wanted.contains(cookie));
             sweep::start(
-                &self.in_force,
+                self.in_force.clone(),
                 pods.map(|(cookie, netns)| (*cookie, netns.clone())).collect(),
             );
         }

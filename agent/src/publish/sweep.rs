@@ -23,22 +23,11 @@ use crate::bpf::{Fate, Socket, Sweep};
 /// Between the first and the second look; the engine has accepted by then what it is to have.
 const AGAIN: Duration = Duration::from_millis(50);
 
-/// Threads that share the pods of one sweep. Reading a pod's sockets walks the tables of the whole machine, and on a busy one
-/// a single thread gets so little of it that the last pods wait for half a second.
-const THREADS: usize = 4;
-
-/// Sweeps the pods in threads of its own.
-pub fn start(in_force: &Arc<ArcSwap<Snapshot>>, pods: BTreeMap<u64, Arc<Netns>>) {
-    let pods: Vec<_> = pods.into_iter().collect();
-    for some in pods.chunks(pods.len().div_ceil(THREADS).max(1)) {
-        one(in_force.clone(), some.to_vec());
-    }
-}
-
-fn one(in_force: Arc<ArcSwap<Snapshot>>, pods: Vec<(u64, Arc<Netns>)>) {
+/// Sweeps the pods in a thread of its own.
+pub fn start(in_force: Arc<ArcSwap<Snapshot>>, pods: BTreeMap<u64, Arc<Netns>>) {
     let sweep = move || {
         let mut sweep = Sweep::default();
-        looks(pods, thread::sleep, |(cookie, netns)| {
+        looks(pods.into_iter().collect(), thread::sleep, |(cookie, netns)| {
             // Loaded when the sockets are known: what a newer plan has let in must not be judged by an older one.
             match sweep.look(netns, |socket| fate(&in_force.load(), *cookie, socket)) {
                 Ok(result) => {
